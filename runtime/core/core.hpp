@@ -1,0 +1,62 @@
+// Handle to gcop.core/1: cache, ledger and deadline around a plugin, or around a Lua function.
+// All methods [run]; callbacks arrive on the run strand.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/loop.hpp"
+#include "base/result.hpp"
+#include "flow.hpp"
+
+namespace gcop::plugin { class Instance; }
+namespace gcop::store { class Store; }
+
+namespace gcop::core {
+
+struct Message { std::string role, content; };
+
+struct Request {
+  std::vector<Message> messages;
+  std::string prefix;            // start of the answer to continue from
+  std::string extra_json;        // provider parameters
+  std::vector<std::string> stop;
+  uint32_t max_tokens = 512;
+  double temperature = 0, top_p = 1;
+  uint64_t seed = 0;             // derived by the host from (run seed, request, sample): see request_seed()
+  uint64_t sample = 0;           // tells repeated draws of one request apart
+  std::string role = "core";     // who pays: "core", "teacher", "judge"
+};
+
+struct Price { double input = 0, cache_read = 0, cache_write = 0, output = 0; };  // USD per million tokens
+
+using Done = std::function<void(Result<Reply>)>;
+using Script = std::function<void(const Request &, Done)>;   // a core written in Lua
+
+class Core {
+ public:
+  // `identity` enters the cache key. max_in_flight bounds calls at the plugin; further ones wait in order.
+  Core(Loop &, store::Store *, std::shared_ptr<plugin::Instance>, std::string name, Price, uint32_t max_in_flight,
+       uint32_t timeout_ms);
+  Core(Loop &, store::Store *, Script, std::string identity, std::string name);
+  ~Core();
+
+  // Answers from the store if this request was answered before (usage kept, cost 0, cached = true), else writes an
+  // intent row, reserves budget, calls, writes the outcome. Errors: exhausted (budget), what the plugin said.
+  uint64_t complete(Request, Done);   // returns a call id
+  void cancel(uint64_t call_id);      // Done still comes, with Code::cancelled
+  const std::string &name() const;
+  const std::string &identity() const;
+  uint32_t capabilities() const;
+  uint32_t in_flight() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+// Hex SHA-256 over identity, messages, parameters and sample index: the cache key. The same bytes on every machine.
+std::string request_key(const std::string &identity, const Request &);
+
+}  // namespace gcop::core
