@@ -1,0 +1,50 @@
+// Does a strategy give the answer away instead of the way? (DESIGN, trap 3.) Decided before any judge or core is paid.
+// Two parts: literals, found here; and code, which is cut out here and run against the task's tests by the caller:
+// if any candidate of code_blocks() passes, the strategy leaks. A format expression or an idiom is guidance.
+// Pure functions and one index built once per run; reading it is safe from any thread.
+#pragma once
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flow.hpp"
+
+namespace gcop::strategy {
+
+// Which literals occur in whose tests. A literal that other tasks' tests share ("n/a", -999, 'EUR') belongs to a
+// convention or to common knowledge and may be named; one that occurs in this task's tests only is its answer.
+class LiteralIndex {
+ public:
+  void add(const Task &task);                       // twice the same task id counts once
+  // Number of tasks other than `task_id` whose tests hold the literal (normal form as of `literals`).
+  size_t elsewhere(const std::string &literal, const std::string &task_id) const;
+  size_t tasks() const { return tasks_.size(); }
+
+ private:
+  std::map<std::string, std::vector<size_t>> where_;   // literal -> task numbers, ascending
+  std::map<std::string, size_t> tasks_;                // task id -> number
+};
+
+// The literals of a piece of Python in normal form, in order: strings as 'text (a quote, then the value), numbers as
+// their value ("1_000", "1000.0" and "1e3" are all "1000"), a leading unary minus included. Comments are skipped.
+std::vector<std::string> literals(std::string_view python);
+
+// Why `strategy` leaks by its literals, or nothing. It leaks when it holds
+//   - a literal of an expected value that stands in no other task's tests and not in the prompt (strings of 3 bytes or
+//     more, numbers that are not everyday constants);
+//   - a literal of a test's input, by the same rule, if it is long (8 bytes) or precise (4 digits or more);
+//   - a whole expected value with three or more literals in it, or a whole call of a test, whatever its literals.
+// A strategy quotes a string in quotes or backticks, or bare if the string is 6 bytes or longer.
+// Without an index only the task's own prompt excuses a literal.
+std::optional<std::string> literal_leak(const std::string &strategy, const Task &task, const LiteralIndex *index = nullptr);
+
+// The programs a strategy could be hiding, to be run against the task's tests: fenced blocks, inline code spans and
+// code-like lines, whole or wrapped in the entry point, and all of them in order as one body. At most `limit`,
+// the longest first, without repeats. Parameter names come from the prompt (`entry(a, b)`); where it shows none, the
+// names that the code reads are bound to the arguments in order of appearance.
+std::vector<std::string> code_blocks(const std::string &strategy, const Task &task, size_t limit = 12);
+
+}  // namespace gcop::strategy
