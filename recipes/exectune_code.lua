@@ -1,0 +1,79 @@
+-- ExecTune on code: a small guide model learns to write strategies that a black-box core model can execute.
+--
+--   needs   nothing but this machine: the guide (135M) and the core (0.5B) are local models, fetched on the first run
+--   takes   quick: about 15 minutes on 2 cores; standard: about an hour; full wants a GPU
+--   change  --set core=openai:gpt-4o-mini uses an API core (key in OPENAI_API_KEY); --set tasks=FILE your own tasks;
+--           prompts are in scripts/gcop/prompts.lua, reward terms in scripts/gcop/reward.lua, stages beside them
+--
+-- The method (Guide-Core Policies, arXiv 2604.09741), top to bottom below:
+--   accept   a teacher proposes strategies, the core executes them, those that work are kept
+--   sft      the guide learns to write what was kept
+--   grpo     the guide writes, the core executes, the guide moves towards what worked better
+--   evaluate guide + core against the core alone, on tasks nobody has seen
+local reward = require "gcop.reward"
+
+local option = gcop.option
+local tasks_file = option("tasks", "recipes/data/house_python.jsonl", "task file, JSONL")
+local guide_name = option("guide", { quick = "smollm2-135m-instruct", full = "qwen3-1.7b" }, "guide model: name, HF directory or .gguf")
+local core_name = option("core", "local:qwen2.5-coder-0.5b-instruct", "the core that executes strategies")
+local teacher_name = option("teacher", "local:qwen2.5-coder-0.5b-instruct", "the model that proposes and refines strategies")
+local budget = option("budget_usd", 5, "hard cap on what API calls may cost")
+local train_tasks = option("train_tasks", { quick = 36, standard = 0 }, "train tasks used, spread over families; 0 = all")
+local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
+local eval_samples = option("eval_samples", { quick = 1, standard = 4 }, "k: executions per test task and system")
+local m = option("m", { quick = 4, standard = 8 }, "executions that decide whether a strategy is kept")
+local keep = option("keep", { quick = 1, standard = 3 }, "kept strategies wanted per task")
+local refine = option("refine", { quick = 1, standard = 2 }, "rounds of refinement by the teacher")
+local epochs = option("epochs", { quick = 4, standard = 5 }, "SFT epochs")
+local sft_lr = option("sft_lr", 1e-4, "SFT learning rate")
+local steps = option("steps", { quick = 5, standard = 30 }, "GRPO steps")
+local prompts_per_step = option("prompts", { quick = 4, standard = 6 }, "GRPO tasks per step")
+local group = option("group", 8, "GRPO strategies per task")
+local reward_samples = option("reward_samples", { quick = 2, standard = 4 }, "executions per strategy in GRPO")
+local grpo_lr = option("grpo_lr", 1e-5, "GRPO learning rate")
+
+local tasks   = gcop.tasks { tasks_file }
+local core    = gcop.core { model = core_name, temperature = 0.2, max_tokens = 192, max_in_flight = 32 }
+local teacher = gcop.core { model = teacher_name, temperature = 0.7, max_tokens = 128, max_in_flight = 32 }
+local guide   = gcop.guide { model = guide_name }
+local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
+
+local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, max_strategy_tokens = 80 }
+local train = run.pick(tasks.train, train_tasks, "train")
+local test  = run.pick(tasks.test, test_tasks, "test")
+
+-- How well does the core do alone? Measured once, used by the reward and to see where guidance would only do harm.
+run:baseline { tasks = train, samples = 4 }
+
+-- 1. Acceptance: what a strategy must show before the guide may learn from it.
+local kept = run:accept {
+  tasks = train, teacher = teacher,
+  tau = 0.8, epsilon = 0.2, m = m,      -- kept when at least 80 % of m executions pass
+  proposals = 1, refine = refine, keep = keep,
+}
+
+-- 2. Supervised fine-tuning on what was kept.
+run:sft { data = kept, epochs = epochs, batch = 8, lr = sft_lr }
+
+-- 3. GRPO with the shaped reward. Malformed and leaking strategies are gated before the core is asked.
+run:grpo {
+  tasks = train, steps = steps, prompts = prompts_per_step, group = group, samples = reward_samples,
+  lr = grpo_lr, kl_beta = 0.02, max_tokens = 96, save_every = 10,
+  reward = reward.gated { malformed = -1, leak = -0.5, c_valid = 0.1, w_harm = 0.5 },
+}
+
+-- 4. Evaluation on the test split. `core_notes` is the control: all kept notes in the core's prompt, no guide.
+local notes, seen = {}, {}
+for _, row in ipairs(kept) do
+  if row.task.slice ~= "plain" and not seen[row.task.family] then
+    seen[row.task.family] = true
+    notes[#notes + 1] = row.strategy
+  end
+end
+run:evaluate {
+  tasks = test, samples = eval_samples, notes = notes, max_tokens = 96,
+  systems = { "core", "guide_only", "core_notes", "gcop_base", "gcop_sft", "gcop_exectune" },
+}
+
+-- 5. policy/, report.json, report.html.
+run:finish { policy = { core = core_name } }

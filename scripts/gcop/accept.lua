@@ -1,0 +1,108 @@
+-- Stage 1, acceptance. A teacher proposes a strategy, the target core executes it up to m times, and the plan keeps or
+-- drops it; the result is certain before m draws are spent more often than not, and then no more are paid for.
+-- What fails goes back to the teacher with the feedback.
+
+--- @param o {tasks, teacher, tau, epsilon, m, refine, proposals, keep}
+---   teacher: any core; a task's expert notes are its first proposals. keep: kept strategies wanted per task.
+---   proposals: strategies the teacher writes per task. refine: rounds of refinement for a task that has too few.
+--- @return {task: gcop.Task, strategy: string, origin: string, successes: integer, trials: integer}[]
+return function(run, o)
+  local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m }
+  local counts = { proposed = 0, malformed = 0, leaked = 0, tested = 0, kept = 0, trials = 0, kept_by_origin = {}, tested_by_origin = {} }
+
+  -- One draw at a time: the next is paid for only if the decision is still open.
+  local function test(task, strategy)
+    local successes, trials, missing, failed = 0, 0, 0, nil
+    while true do
+      local decision = plan:decide(successes, trials)
+      if decision then return decision == "keep", successes, trials, failed end
+      local result = run:attempt(task, strategy, trials + missing)
+      if result then
+        trials = trials + 1
+        successes = successes + (result.score >= 1 and 1 or 0)
+        if result.score < 1 then failed = { strategy = strategy, answer = result.text, feedback = result.feedback } end
+      else
+        missing = missing + 1
+        if missing > 2 then return nil, successes, trials end
+      end
+    end
+  end
+
+  local function ask_teacher(messages, sample)
+    local reply, err = o.teacher:complete { messages = messages, sample = sample, role = "teacher", max_tokens = run.max_strategy_tokens + 32 }
+    if reply then return reply.text end
+    if err.code == "exhausted" or err.code == "cancelled" then error(err) end
+    gcop.warn("teacher: " .. err.message)
+  end
+
+  local function accept_task(task)
+    local kept, seen, failures = {}, {}, {}
+
+    local function consider(strategy, origin)
+      if seen[strategy] or #kept >= o.keep then return end
+      seen[strategy] = true
+      counts.proposed = counts.proposed + 1
+      if run:leak(task, strategy) then counts.leaked = counts.leaked + 1 return end
+      local keep, successes, trials, failed = test(task, strategy)
+      if keep == nil then return end
+      counts.tested = counts.tested + 1
+      counts.trials = counts.trials + trials
+      counts.tested_by_origin[origin] = (counts.tested_by_origin[origin] or 0) + 1
+      local row = { task = task.id, strategy = strategy, origin = origin, successes = successes, trials = trials, kept = keep }
+      gcop.store.put("strategy", task.id .. "/" .. gcop.sha256(strategy):sub(1, 16), row)
+      if keep then
+        counts.kept = counts.kept + 1
+        counts.kept_by_origin[origin] = (counts.kept_by_origin[origin] or 0) + 1
+        kept[#kept + 1] = { task = task, strategy = strategy, origin = origin, successes = successes, trials = trials }
+      elseif failed then
+        failed.origin = origin
+        failures[#failures + 1] = failed
+      end
+    end
+
+    local function consider_text(text, origin)
+      if not text then return end
+      local strategy = run:parse(text)
+      if strategy then consider(strategy, origin)
+      else counts.proposed, counts.malformed = counts.proposed + 1, counts.malformed + 1 end
+    end
+
+    -- The teacher's own proposals come first, so that experts' notes do not crowd them out.
+    for i = 1, o.proposals do
+      consider_text(ask_teacher(run.prompts.teacher_propose(task), i - 1), "teacher")
+    end
+    for _, note in ipairs(task.notes) do consider(note, "expert") end
+    for round = 1, o.refine do
+      local pending = failures
+      failures = {}
+      for _, failed in ipairs(pending) do
+        if #kept >= o.keep then break end
+        local origin = failed.origin:match("^%a+") .. "+refined"
+        consider_text(ask_teacher(run.prompts.teacher_refine(task, failed), round), origin)
+      end
+    end
+    return kept
+  end
+
+  return run:stage("accept", function()
+    local bar = gcop.progress("acceptance", #o.tasks)
+    local kept = {}
+    local results = gcop.map(o.tasks, { limit = run.parallel }, function(task)
+      local of_task = accept_task(task)
+      bar:add(1, ("%d kept of %d tested"):format(counts.kept, counts.tested))
+      return of_task
+    end)
+    bar:done()
+    for _, of_task in ipairs(results) do
+      for _, row in ipairs(of_task) do kept[#kept + 1] = row end
+    end
+    counts.beta_fa = plan.beta_fa
+    counts.m, counts.need = plan.m, plan.need
+    for key, value in pairs(plan:certify(counts.tested, counts.kept)) do counts[key] = value end
+    run.report.acceptance = counts
+    run.kept = kept
+    gcop.log(("accepted %d of %d tested strategies in %d executions (false accept at most %.3f each)")
+      :format(counts.kept, counts.tested, counts.trials, plan.beta_fa))
+    return kept
+  end)
+end

@@ -1,0 +1,157 @@
+-- Stage 3, GRPO with the shaped reward. The guide writes a group of strategies per task; malformed and leaking ones are
+-- gated before anything is paid for; the core executes the rest k times each; the guide is moved towards the strategies
+-- that did better than their group (arXiv 2402.03300; centred without std scaling, arXiv 2503.20783).
+
+--- @param o {tasks, reward, steps, prompts, group, samples, lr, kl_beta, max_tokens, save_every, scaling, schedule}
+---   prompts: informative groups per step. group: strategies per task. samples: executions per distinct strategy.
+---   schedule: fun(step): {lr = number}, or nil for a short warm-up to lr.
+return function(run, o)
+  local guide = run.guide
+  local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
+  local scaling = o.scaling or "none"
+
+  -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free.
+  local function score_group(task, rollouts)
+    local episodes = {}
+    for _, rollout in ipairs(rollouts) do
+      local strategy, why = nil, "cut at the token limit"
+      if not rollout.truncated then strategy, why = run:parse(rollout.text) end
+      if strategy and not episodes[strategy] then
+        local leak = run:leak(task, strategy)
+        if leak then
+          episodes[strategy] = { leak = leak }
+        else
+          local results = run:attempts(task, strategy, o.samples)
+          local score = run.mean_score(results)
+          episodes[strategy] = score and { score = score, unguided = run.unguided[task.id] or 0, results = results } or { missing = true }
+        end
+      end
+      rollout.strategy, rollout.why = strategy, why
+    end
+    local rewards, parts = {}, {}
+    for i, rollout in ipairs(rollouts) do
+      local episode = rollout.strategy and episodes[rollout.strategy] or { malformed = rollout.why }
+      rollout.episode = episode
+      if episode.missing then rewards[i] = false
+      else rewards[i], parts[i] = o.reward(episode) end
+    end
+    return rewards, parts
+  end
+
+  local function one_step(step, next_task)
+    local groups, seen, sum, count, sums, zero, valid, leaks = {}, 0, 0, 0, {}, 0, 0, 0
+    local limit = 3 * o.prompts   -- refills: tasks whose group is all alike teach nothing
+    while #groups < o.prompts and seen < limit do
+      local tasks = {}
+      for _ = 1, math.min(o.prompts - #groups, limit - seen) do tasks[#tasks + 1] = next_task() end
+      seen = seen + #tasks
+      local scored = gcop.map(tasks, { limit = #tasks }, function(task)
+        local prompt = guide:render(run.prompts.guide(task))
+        local rollouts, err = guide:sample { prompt = prompt, n = o.group, max_tokens = o.max_tokens, temperature = 1,
+          seed = gcop.seed_for("grpo", step, task.id) }
+        if not rollouts then error(err) end
+        local rewards, parts = score_group(task, rollouts)
+        return { task = task, prompt = prompt, rollouts = rollouts, rewards = rewards, parts = parts }
+      end)
+      for _, group in ipairs(scored) do
+        local low, high = math.huge, -math.huge
+        for i, r in ipairs(group.rewards) do
+          if r then
+            low, high = math.min(low, r), math.max(high, r)
+            sum, count = sum + r, count + 1
+            for name, value in pairs(group.parts[i]) do sums[name] = (sums[name] or 0) + value end
+            local episode = group.rollouts[i].episode
+            if episode.leak then leaks = leaks + 1 elseif not episode.malformed then valid = valid + 1 end
+          end
+        end
+        if high - low > 1e-9 then groups[#groups + 1] = group else zero = zero + 1 end
+      end
+    end
+    for name, value in pairs(sums) do sums[name] = value / count end
+    return groups, { step = step, reward = count > 0 and sum / count or 0, parts = sums, rollouts = count,
+      groups = #groups, zero_variance = zero, valid_rate = count > 0 and valid / count or 0, leak_rate = count > 0 and leaks / count or 0 }
+  end
+
+  local function train(groups, step)
+    local rewards, ids, rollouts = {}, {}, {}
+    for g, group in ipairs(groups) do
+      for i, rollout in ipairs(group.rollouts) do
+        rewards[#rewards + 1], ids[#ids + 1] = group.rewards[i], g
+        rollouts[#rollouts + 1] = { prompt = group.prompt, tokens = rollout.tokens, logprobs = rollout.logprobs, version = rollout.weights_version }
+      end
+    end
+    local advantages = gcop.trainer.advantages(rewards, ids, scaling)
+    local sequences, full = {}, {}
+    for i, rollout in ipairs(rollouts) do
+      if math.abs(advantages[i]) > 1e-9 or o.kl_beta > 0 then
+        local tokens = table.move(rollout.prompt, 1, #rollout.prompt, 1, {})
+        local mask, old = {}, {}
+        for j = 1, #tokens do mask[j], old[j] = 0, 0 end
+        for j, id in ipairs(rollout.tokens) do
+          tokens[#tokens + 1], mask[#mask + 1], old[#old + 1] = id, 1, rollout.logprobs[j]
+        end
+        full[#full + 1] = tokens
+        sequences[#sequences + 1] = { tokens = tokens, mask = mask, old_logprobs = old, advantage = advantages[i] }
+      end
+    end
+    if o.kl_beta > 0 then
+      local reference = guide:score { weights = "sft", sequences = full }
+      for i, sequence in ipairs(sequences) do sequence.ref_logprobs = reference[i] end
+    end
+    return guide:train {
+      sequences = sequences, expect_version = rollouts[1].version,
+      loss = { objective = "policy", reduction = "dr_grpo", ratio = "token", clip_low = 0.2, clip_high = 0.28, kl_beta = o.kl_beta, max_len = o.max_tokens },
+      optimizer = { lr = schedule(step).lr, max_grad_norm = 1 },
+    }
+  end
+
+  return run:stage("grpo", function()
+    local dir = "weights/grpo"
+    local state = gcop.store.get("stage", "grpo") or { step = 0 }
+    if state.step > 0 then
+      guide:load(state.dir, { weights = "current" })
+      gcop.log(("grpo: goes on after step %d"):format(state.step))
+    end
+    -- Tasks in shuffled rounds; where the run stands is a pure count, so a resumed run meets the same tasks.
+    local taken, round, order = state.taken or 0, 0, {}
+    local function next_task()
+      local wanted = taken // #o.tasks + 1
+      if wanted ~= round then round, order = wanted, gcop.shuffle(o.tasks, "grpo", wanted) end
+      taken = taken + 1
+      return order[(taken - 1) % #o.tasks + 1]
+    end
+
+    local bar = gcop.progress("grpo", o.steps - state.step)
+    for step = state.step + 1, o.steps do
+      local groups, row = one_step(step, next_task)
+      if #groups > 0 then
+        local stats = train(groups, step)
+        for _, name in ipairs { "loss", "kl", "entropy", "clip_frac", "grad_norm", "ratio_max" } do row[name] = stats[name] end
+      end
+      gcop.store.put("step", ("grpo/%05d"):format(step), row)
+      for g, group in ipairs(groups) do
+        for i, rollout in ipairs(group.rollouts) do
+          gcop.store.put("score", ("grpo/%05d/%02d/%02d"):format(step, g, i), { task = group.task.id, text = rollout.text,
+            reward = group.rewards[i], parts = group.parts[i], version = rollout.weights_version })
+        end
+      end
+      if step % o.save_every == 0 or step == o.steps then
+        local at = ("%s-%05d"):format(dir, step)
+        guide:save(at, { weights = "current", optimizer = step < o.steps })
+        gcop.store.put("stage", "grpo", { step = step, taken = taken, dir = at })
+        if state.dir then gcop.files.remove(state.dir) end
+        state.dir = at
+      end
+      bar:add(1, ("reward %.3f, kl %.4f"):format(row.reward, row.kl or 0))
+    end
+    bar:done()
+
+    local steps, xs, ys, kl = {}, {}, {}, 0
+    for i, entry in ipairs(gcop.store.list("step", "grpo/")) do
+      steps[i], xs[i], ys[i] = entry.value, entry.value.step, entry.value.reward
+      kl = entry.value.kl or kl
+    end
+    local slope = gcop.stats.slope(xs, ys)
+    run.report.grpo = { steps = #steps, reward_slope = slope.slope, reward_slope_ci95 = slope.ci95, kl = kl, history = steps }
+  end)
+end
