@@ -166,18 +166,20 @@ return function(run, o)
       if run.report.grpo then run.report.grpo.changed_greedy = changed / #o.tasks end
     end
 
-    -- What a person wants to read: every task with what each system did.
-    run.details = {}
+    -- For pooling over seeds: scores by task. For people: every task with what each system did.
+    run.details, run.report.tasks = {}, {}
     for i, task in ipairs(o.tasks) do
       local detail = { task = task.id, family = task.family, slice = task.slice, prompt = task.prompt, systems = {} }
+      local compact = { id = task.id, family = task.family, slice = task.slice, unseen = task.unseen, scores = {} }
       for _, name in ipairs(o.systems) do
         local row = rows[name][i]
         local shown = row.results[1]
         for _, result in ipairs(row.results) do if result.score < 1 then shown = result break end end
         detail.systems[name] = { score = score_of(run, row), strategy = row.strategy, problem = row.why,
           output = shown and shown.text, feedback = shown and shown.feedback }
+        compact.scores[name] = score_of(run, row)
       end
-      run.details[i] = detail
+      run.details[i], run.report.tasks[i] = detail, compact
     end
   end)
 end

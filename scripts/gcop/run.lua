@@ -28,6 +28,7 @@ end
 
 --- Runs fn as the stage `name`: its time and its costs go into the report.
 function Run:stage(name, fn)
+  if gcop.checking then gcop.finish() end   -- --check: everything is loaded and nothing has been paid for
   gcop.log("stage " .. name)
   local started = gcop.clock()
   local result = fn()

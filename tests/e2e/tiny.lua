@@ -1,0 +1,28 @@
+-- The whole method in seconds: a guide with random weights learns, against a core written in Lua and the real Python
+-- validator, to write the strategy each kind of task needs. Run by tests/e2e; ends with a complete report.
+local reward = require "gcop.reward"
+
+-- A core that does what it is told and nothing else: it cannot know the rule.
+local rules = { ["add one"] = "x + 1", ["double it"] = "x * 2", ["negate"] = "-x" }
+local core = gcop.core { script = function(request)
+  local strategy = request.messages[#request.messages].content:match "exactly:\n(.*)"
+  local body = strategy and rules[strategy] or "x"
+  return "```python\ndef f(x):\n    return " .. body .. "\n```"
+end }
+local teacher = gcop.core { script = function(request)
+  local kind = request.messages[#request.messages].content:match "kind (%a)"
+  return "<strategy>\n" .. ({ a = "add one", b = "double it", c = "negate" })[kind] .. "\n</strategy>"
+end }
+
+local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
+local guide = gcop.guide { model = { random = { layers = 2, hidden = 64, heads = 4, kv_heads = 2, intermediate = 128 } }, seed = 3 }
+local run = gcop.run { guide = guide, core = core, check = gcop.validator { "python" }, max_strategy_tokens = 40 }
+
+run:baseline { tasks = tasks.train, samples = 4 }
+local kept = run:accept { tasks = tasks.train, teacher = teacher, tau = 0.8, epsilon = 0.2, m = 3, proposals = 1, refine = 0, keep = 1 }
+run:sft { data = kept, epochs = gcop.option("epochs", 24, "SFT epochs"), batch = 6, lr = 3e-3 }
+run:grpo { tasks = tasks.train, steps = gcop.option("steps", 6, "GRPO steps"), prompts = 3, group = 8, samples = 1, lr = 1e-3, kl_beta = 0,
+  max_tokens = 60, save_every = 2, reward = reward.gated() }
+run:evaluate { tasks = tasks.test, samples = 1, notes = {}, max_tokens = 60,
+  systems = { "core", "gcop_base", "gcop_sft", "gcop_exectune" } }
+run:finish { policy = { core = "scripted" } }
