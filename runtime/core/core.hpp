@@ -27,6 +27,7 @@ struct Request {
   uint64_t seed = 0;             // derived by the host from (run seed, request, sample): see request_seed()
   uint64_t sample = 0;           // tells repeated draws of one request apart
   std::string role = "core";     // who pays: "core", "teacher", "judge"
+  std::string stage;             // "accept", "grpo", ...: for the ledger; no part of the key
 };
 
 struct Price { double input = 0, cache_read = 0, cache_write = 0, output = 0; };  // USD per million tokens
@@ -40,8 +41,9 @@ class Core {
   Core(Loop &, store::Store *, std::shared_ptr<plugin::Instance>, std::string name, Price, uint32_t max_in_flight,
        uint32_t timeout_ms);
   Core(Loop &, store::Store *, Script, std::string identity, std::string name);
-  ~Core();
+  ~Core();   // cancels what is waiting or in flight. The Store outlives the Loop's last run()
 
+  // Equal requests in flight share one call: the first caller pays, the others' replies say cached.
   // Answers from the store if this request was answered before (usage kept, cost 0, cached = true), else writes an
   // intent row, reserves budget, calls, writes the outcome. Errors: exhausted (budget), what the plugin said.
   uint64_t complete(Request, Done);   // returns a call id
@@ -58,5 +60,8 @@ class Core {
 
 // Hex SHA-256 over identity, messages, parameters and sample index: the cache key. The same bytes on every machine.
 std::string request_key(const std::string &identity, const Request &);
+
+// The seed of a call: a pure function of the run's seed, the request (without seed and sample) and the sample index.
+uint64_t request_seed(uint64_t run_seed, const Request &);
 
 }  // namespace gcop::core

@@ -1,5 +1,7 @@
-// Loads plugins and makes instances of them.
+// Loads plugins and makes instances of them. Registry lives on the run strand and outlives nothing: instances keep
+// what they need alive themselves. Handles (core, validator, guide) share an Instance; calls go through pending.hpp.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,11 +19,12 @@ struct Plugin {
   const gcop_plugin *descriptor = nullptr;
 };
 
-// One instance. Destroyed on the last reference, after every op has been answered. [any] for interface().
+// One instance. Destroyed on the last reference, after every op has been answered (an op that never was keeps it
+// alive for ever, because the plugin may still be at it). [any] for interface().
 class Instance {
  public:
   Instance(std::shared_ptr<const gcop_host> host, Plugin plugin, gcop_instance *raw);
-  ~Instance();
+  ~Instance();   // waits up to 10 s for the plugin's destroy(), then leaves it behind with a warning
   Instance(const Instance &) = delete;
   Instance &operator=(const Instance &) = delete;
   gcop_instance *raw() const { return raw_; }
@@ -34,18 +37,25 @@ class Instance {
   gcop_instance *raw_;
 };
 
-// Search order for a bare name: $GCOP_PLUGIN_PATH, then the directory of the running program's plugins. A name with
-// a slash is a path. A file that exists but does not load is an error, never a silent search elsewhere.
+// $GCOP_PLUGIN_PATH (colon-separated), then plugins/ beside the running program, then ../lib/gcop/plugins from there.
+std::vector<std::string> default_search_path();
+
+constexpr uint32_t kCreateTimeoutMs = 600'000;   // create() may read gigabytes from a slow disk
+
+// A bare name is looked for as NAME.gcop.so in each folder of the search path; a name with a slash is a path. A file
+// that exists but does not load is an error, never a silent search elsewhere.
 class Registry {
  public:
-  Registry(Loop &, std::vector<std::string> search_path);
+  Registry(Loop &, std::vector<std::string> search_path);   // empty: default_search_path()
   ~Registry();
   Result<Plugin> open(const std::string &name_or_path);                     // [run]
-  // create() of the plugin may block (it loads models): runs on a worker; done comes on the strand.
-  // Exceptions thrown by create are turned into an Error that names the plugin.
+  // create() of the plugin may block (it loads models): runs on a thread of its own; done comes on the strand.
+  // Exceptions thrown by create are turned into an Error that names the plugin. A create() that has not returned
+  // after timeout_ms is a Code::timeout; an instance it makes later is destroyed at once.
   void create(const Plugin &, const std::string &config_json,
-              std::function<void(Result<std::shared_ptr<Instance>>)> done); // [run]
-  // Host services for plugins, by id ("gcop.host.sandbox/1").
+              std::function<void(Result<std::shared_ptr<Instance>>)> done,
+              uint32_t timeout_ms = kCreateTimeoutMs); // [run]
+  // Host services for plugins, by id ("gcop.host.sandbox/1"). The service outlives every instance.
   void offer(const std::string &id, const void *service);                   // [run] before the first create
   std::vector<std::string> available() const;                               // names found on the search path
 
@@ -56,5 +66,8 @@ class Registry {
 
 inline gcop_str view(const std::string &s) { return {s.data(), s.size()}; }
 inline std::string text(gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); }
+
+// "plugin 'org.gcop.core_http'", as messages name it.
+std::string who(const Plugin &);
 
 }  // namespace gcop::plugin

@@ -1,0 +1,235 @@
+#include "core/core.hpp"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/hash.hpp"
+#include "base/random.hpp"
+#include "plugin/pending.hpp"
+#include "plugin/queue.hpp"
+#include "store/store.hpp"
+
+namespace gcop::core {
+namespace {
+
+using nlohmann::json;
+
+std::string dump(const json &value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+json messages_json(const Request &request) {
+  json messages = json::array();
+  for (const Message &m : request.messages) messages.push_back({{"role", m.role}, {"content", m.content}});
+  return messages;
+}
+
+// Keys sorted, numbers in their shortest form that reads back equal: the same bytes on every machine.
+json canonical(const Request &request) {
+  json extra = json::parse(request.extra_json, nullptr, false);
+  if (extra.is_discarded()) extra = request.extra_json;
+  return {{"messages", messages_json(request)}, {"prefix", request.prefix},           {"extra", extra},
+          {"stop", request.stop},               {"max_tokens", request.max_tokens},   {"temperature", request.temperature},
+          {"top_p", request.top_p},             {"seed", request.seed},               {"sample", request.sample}};
+}
+
+double cost(const Usage &usage, const Price &price) {
+  return 1e-6 * (static_cast<double>(usage.input) * price.input + static_cast<double>(usage.cache_read) * price.cache_read +
+                 static_cast<double>(usage.cache_write) * price.cache_write + static_cast<double>(usage.out()) * price.output);
+}
+
+// What the call may cost at most: a token of input is at least a byte, and a message's frame a few tokens.
+double most_cost(const Request &request, const Price &price) {
+  uint64_t input = request.prefix.size() + 16;
+  for (const Message &m : request.messages) input += m.content.size() + 16;
+  const double dearest_input = std::max({price.input, price.cache_read, price.cache_write});
+  return 1e-6 * (static_cast<double>(input) * dearest_input + static_cast<double>(request.max_tokens) * price.output);
+}
+
+// What a gcop_core_request points to; lives until the op is answered.
+struct Wire {
+  Request request;
+  std::string messages;
+  std::vector<gcop_str> stop;
+  gcop_core_request raw{};
+
+  explicit Wire(const Request &r) : request(r), messages(dump(messages_json(r))) {
+    for (const std::string &s : request.stop) stop.push_back(plugin::view(s));
+    raw.struct_size = sizeof raw;
+    raw.max_tokens = request.max_tokens;
+    raw.n_choices = 1;
+    raw.temperature = request.temperature;
+    raw.top_p = request.top_p;
+    raw.seed = request.seed;
+    raw.sample_index = request.sample;
+    raw.messages_json = plugin::view(messages);
+    if (!request.prefix.empty()) raw.prefix = plugin::view(request.prefix);
+    if (!request.extra_json.empty()) raw.extra_json = plugin::view(request.extra_json);
+    raw.stop = stop.data();
+    raw.n_stop = stop.size();
+  }
+};
+
+Result<Reply> take(const gcop_core_result *result) {
+  if (!result || !GCOP_HAS(result, error)) return Error{Code::internal, "answered without a result", {}};
+  if (result->status != GCOP_OK) return plugin::plugin_error("", result->status, result->error);
+  if (!GCOP_HAS(result, usage_known) || result->n_texts == 0 || !result->texts)
+    return Error{Code::internal, "answered OK without a text", {}};
+  Reply reply;
+  reply.text = plugin::text(result->texts[0]);
+  if (result->finish) reply.finish = plugin::text(result->finish[0]);
+  reply.usage = {result->input_tokens, result->cache_read_tokens, result->cache_write_tokens,
+                 result->output_tokens, result->reasoning_tokens, result->usage_known != 0};
+  if (GCOP_HAS(result, attempts)) reply.attempts = result->attempts;
+  if (GCOP_HAS(result, served_model)) reply.model = plugin::text(result->served_model);
+  return reply;
+}
+
+void on_done(const gcop_op *op, const gcop_core_result *result) {
+  plugin::Calls::answer<Reply>(op, [&] { return take(result); });
+}
+
+}  // namespace
+
+std::string request_key(const std::string &identity, const Request &request) {
+  json whole = canonical(request);
+  whole["identity"] = identity;
+  return sha256(dump(whole));
+}
+
+uint64_t request_seed(uint64_t run_seed, const Request &request) {
+  Request unseeded = request;
+  unseeded.seed = 0;
+  unseeded.sample = 0;
+  return draw(run_seed, "core.request:" + request_key("", unseeded), {request.sample});
+}
+
+struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
+  Loop &loop;
+  store::Store *store;
+  std::string name, identity;
+  Price price;
+  Script script;
+  const gcop_core *table = nullptr;
+  std::shared_ptr<plugin::Calls> calls;             // null for a script
+  std::map<std::string, uint64_t> ops;              // started calls at the plugin, by key
+  std::shared_ptr<plugin::CallQueue<Reply>> queue;
+
+  Impl(Loop &l, store::Store *s, std::string n) : loop(l), store(s), name(std::move(n)) {}
+
+  void make_queue(uint32_t limit) {
+    queue = std::make_shared<plugin::CallQueue<Reply>>(loop, std::max(1u, limit), [this](const std::string &key) {
+      if (const auto found = ops.find(key); found != ops.end()) calls->cancel(found->second);
+    });
+  }
+
+  std::string title() const { return "core '" + name + "'"; }
+
+  void send(const Request &request, std::function<void(Result<Reply>)> done) {
+    if (script) return run_script(request, std::move(done));
+    if (!table) {
+      loop.post([done = std::move(done), error = Error{Code::unsupported, calls->name() + " offers no " GCOP_CORE, {}}] {
+        done(error);
+      });
+      return;
+    }
+    auto wire = std::make_shared<Wire>(request);
+    const std::string key = request_key(identity, request);
+    ops[key] = calls->start<Reply>(
+        "complete", wire, [&](gcop_instance *raw, const gcop_op *op) { table->complete(raw, &wire->raw, op, on_done); },
+        [self = shared_from_this(), key, done = std::move(done)](Result<Reply> result) {
+          self->ops.erase(key);
+          done(std::move(result));
+        });
+  }
+
+  void run_script(const Request &request, std::function<void(Result<Reply>)> done) {
+    // A script may answer at once, twice or from a nested call: only the first answer counts, and it comes later.
+    auto once = std::make_shared<std::function<void(Result<Reply>)>>(std::move(done));
+    script(request, [self = shared_from_this(), once](Result<Reply> result) {
+      if (!*once) return;
+      self->loop.post([handler = std::exchange(*once, nullptr), result = std::move(result)] { handler(result); });
+    });
+  }
+
+  // One paid call: intent row, send, outcome row.
+  void begin(const std::string &key, const Request &request, std::function<void(Result<Reply>)> answer) {
+    if (store) {
+      const auto begun = store->begin_call({key, request.role, name, request.stage, dump(canonical(request)),
+                                            most_cost(request, price)});
+      if (!begun) {
+        loop.post([answer = std::move(answer), error = begun.error()] { answer(error); });
+        return;
+      }
+    }
+    const uint64_t started = loop.clock().steady_ns();
+    send(request, [self = shared_from_this(), key, started, answer = std::move(answer)](Result<Reply> result) {
+      answer(self->settle(key, started, std::move(result)));
+    });
+  }
+
+  Result<Reply> settle(const std::string &key, uint64_t started, Result<Reply> result) {
+    if (result) {
+      result->latency_s = 1e-9 * static_cast<double>(loop.clock().steady_ns() - started);
+      result->cost_usd = cost(result->usage, price);
+      result->cached = false;
+      if (result->model.empty()) result->model = name;
+    } else {
+      result.error().message = title() + ": " + result.error().message;
+    }
+    if (!store) return result;
+    if (auto ended = store->end_call(key, result); !ended) return std::move(ended.error());
+    return result;
+  }
+};
+
+Core::Core(Loop &loop, store::Store *store, std::shared_ptr<plugin::Instance> instance, std::string name, Price price,
+           uint32_t max_in_flight, uint32_t timeout_ms)
+    : impl_(std::make_shared<Impl>(loop, store, std::move(name))) {
+  impl_->price = price;
+  const auto *table = static_cast<const gcop_core *>(instance->interface(GCOP_CORE));
+  if (table && GCOP_HAS(table, cancel) && table->identity && table->complete && table->cancel) impl_->table = table;
+  if (impl_->table) impl_->identity = plugin::text(table->identity(instance->raw()));
+  impl_->calls = std::make_shared<plugin::Calls>(loop, std::move(instance), impl_->table ? table->cancel : nullptr, timeout_ms);
+  impl_->make_queue(max_in_flight);
+}
+
+Core::Core(Loop &loop, store::Store *store, Script script, std::string identity, std::string name)
+    : impl_(std::make_shared<Impl>(loop, store, std::move(name))) {
+  impl_->identity = std::move(identity);
+  impl_->script = std::move(script);
+  impl_->make_queue(UINT32_MAX);
+}
+
+Core::~Core() { impl_->queue->cancel_all(impl_->title()); }
+
+uint64_t Core::complete(Request request, Done done) {
+  const std::string key = request_key(impl_->identity, request);
+  if (impl_->store) {   // a hit waits for nobody; an equal call still in flight is joined below
+    if (auto hit = impl_->store->find_call(key)) {
+      hit->cached = true;
+      hit->cost_usd = 0;
+      impl_->loop.post([done = std::move(done), reply = std::move(*hit)] { done(reply); });
+      return impl_->queue->take_id();
+    }
+  }
+  auto begin = [impl = impl_, key, request = std::move(request)](std::function<void(Result<Reply>)> answer) {
+    impl->begin(key, request, std::move(answer));
+  };
+  return impl_->queue->add(key, std::move(begin), [done = std::move(done)](Result<Reply> result, bool shared) {
+    if (shared && result) {   // another caller of the same request paid
+      result->cached = true;
+      result->cost_usd = 0;
+    }
+    done(std::move(result));
+  });
+}
+
+void Core::cancel(uint64_t call_id) { impl_->queue->cancel(call_id, impl_->title()); }
+const std::string &Core::name() const { return impl_->name; }
+const std::string &Core::identity() const { return impl_->identity; }
+uint32_t Core::capabilities() const { return impl_->table ? impl_->table->capabilities : 0; }
+uint32_t Core::in_flight() const { return impl_->queue->in_flight(); }
+
+}  // namespace gcop::core
