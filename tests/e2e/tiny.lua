@@ -4,7 +4,8 @@ local reward = require "gcop.reward"
 
 -- A core that does what it is told and nothing else: it cannot know the rule.
 local rules = { ["add one"] = "x + 1", ["double it"] = "x * 2", ["negate"] = "-x" }
-local core = gcop.core { script = function(request)
+local peer = gcop.option("peer", "", "base URL of tests/e2e/peer.py; empty: the same core in Lua")
+local core = peer ~= "" and gcop.core { model = peer .. "#rules", free = true, max_tokens = 64 } or gcop.core { script = function(request)
   local strategy = request.messages[#request.messages].content:match "exactly:\n(.*)"
   local body = strategy and rules[strategy] or "x"
   return "```python\ndef f(x):\n    return " .. body .. "\n```"

@@ -1,0 +1,62 @@
+-- Pools finished runs over training seeds: ./dev run recipes/pool.lua recipes/results/seed1.json recipes/results/seed2.json ...
+-- Per slice: each seed's difference to the core alone, and the pooled family interval (a task's difference is averaged
+-- over seeds first, then families count equally: d +- t(F-1, .975) sd / sqrt F). Prints a Markdown table; spends nothing.
+if #gcop.args < 2 then error("pool needs two or more report.json files", 0) end
+
+local reports = {}
+for i, path in ipairs(gcop.args) do
+  local report, err = gcop.report.read(path)
+  if not report then error(err.message, 0) end
+  if not report.tasks then error(path .. ": no evaluation in this report", 0) end
+  reports[i] = report
+end
+
+local slices = {
+  { "house", function(t) return t.slice == "house" and not t.unseen end },
+  { "unseen", function(t) return t.slice == "house" and t.unseen end },
+  { "plain", function(t) return t.slice == "plain" end },
+}
+local pairs_shown = {
+  { "gcop_exectune", "core" }, { "gcop_sft", "core" }, { "gcop_base", "core" }, { "core_notes", "core" }, { "gcop_exectune", "gcop_sft" },
+}
+
+local function signed(x) return ("%+.3f"):format(x) end
+
+local lines = { "| slice | difference | per seed | pooled, 95 % (family) | families × tasks |", "|---|---|---|---|---|" }
+for _, slice in ipairs(slices) do
+  for _, pair in ipairs(pairs_shown) do
+    local sum, count, family, per_seed = {}, {}, {}, {}
+    for s, report in ipairs(reports) do
+      local of_seed = {}
+      for _, task in ipairs(report.tasks) do
+        local a, b = task.scores[pair[1]], task.scores[pair[2]]
+        if a and b and slice[2](task) then
+          sum[task.id], count[task.id] = (sum[task.id] or 0) + a - b, (count[task.id] or 0) + 1
+          family[task.id] = task.family ~= "" and task.family or task.id
+          of_seed[#of_seed + 1] = a - b
+        end
+      end
+      if #of_seed > 0 then per_seed[s] = signed(gcop.stats.mean_ci(of_seed).mean) end
+    end
+    local ids, diffs, families, distinct, n_families = {}, {}, {}, {}, 0
+    for id in pairs(sum) do ids[#ids + 1] = id end
+    table.sort(ids)
+    for i, id in ipairs(ids) do
+      diffs[i], families[i] = sum[id] / count[id], family[id]
+      if not distinct[family[id]] then distinct[family[id]] = true n_families = n_families + 1 end
+    end
+    if n_families > 1 then
+      local pooled = gcop.stats.family(diffs, families)
+      lines[#lines + 1] = ("| %s | %s − %s | %s | %s [%s, %s] | %d × %d |"):format(slice[1], pair[1], pair[2], table.concat(per_seed, ", "),
+        signed(pooled.mean), signed(pooled.ci95[1]), signed(pooled.ci95[2]), n_families, #ids)
+    end
+  end
+end
+print(table.concat(lines, "\n"))
+for i, report in ipairs(reports) do
+  if report.grpo then
+    print(("\nseed %d: GRPO reward slope %+.4f a step [%+.4f, %+.4f], KL from SFT %.4f, greedy strategies changed %.0f %%"):format(
+      report.seed, report.grpo.reward_slope, report.grpo.reward_slope_ci95[1], report.grpo.reward_slope_ci95[2], report.grpo.kl,
+      100 * (report.grpo.changed_greedy or 0)))
+  end
+end
