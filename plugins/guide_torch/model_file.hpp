@@ -54,6 +54,7 @@ class ModelFile {
 
   virtual bool has(const std::string &hf_name) const = 0;
   virtual std::vector<int64_t> shape(const std::string &hf_name) const = 0;  // empty = no such tensor
+  virtual std::vector<std::string> names() const = 0;                        // unordered; equals tensor_specs(config())
   // Writes n = product of shape floats to out: dequantised fp32, row-major.
   virtual Result<> read(const std::string &hf_name, float *out, size_t n) const = 0;
 

@@ -17,9 +17,8 @@ namespace gcop::guide_torch {
 struct AddedToken {
   int32_t id = -1;
   std::string text;      // plain text, not byte-level spelling
-  bool special = false;  // control token: left out by decode(skip_special)
-  bool lstrip = false, rstrip = false;  // also takes the white space beside it
-  bool normalized = false;              // looked for after normalisation
+  bool special = false;     // control token: left out by decode(skip_special)
+  bool normalized = false;  // looked for after normalisation
 };
 
 // One step that cuts text into words before BPE.
@@ -39,6 +38,7 @@ struct TokenizerData {
   bool ignore_merges = false;  // a word that is a token is taken whole
   bool add_bos = false;        // encode() of a whole prompt starts with bos; the caller's business
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;  // -1 = none
+  int32_t byte_unk = -1;  // what BPE puts for bytes that have no token, one for a run of them; -1 = leaves them out
   std::vector<int32_t> stop_ids;                   // ids that end a completion: eos, end of turn, generation_config's list
 };
 
@@ -54,7 +54,8 @@ class Tokenizer {
   static Result<std::unique_ptr<Tokenizer>> make(TokenizerData data);
   ~Tokenizer();
 
-  // parse_special = false treats "<|im_end|>" in the text as plain text: for what a user or a model wrote.
+  // parse_special = false treats "<|im_end|>" in the text as plain text: for what a user or a model wrote. Bytes that
+  // are no UTF-8 count as U+FFFD. Throws std::runtime_error if a split pattern of the model's own exhausts PCRE2.
   std::vector<int32_t> encode(std::string_view text, bool parse_special = true) const;
   // Always valid UTF-8: bytes that are none become U+FFFD, a character cut off at the very end is left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;

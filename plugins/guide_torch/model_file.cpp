@@ -1,0 +1,104 @@
+#include "model_file.hpp"
+
+#include <filesystem>
+#include <unordered_set>
+
+#include "fault.hpp"
+#include "gguf.hpp"
+#include "hf_dir.hpp"
+
+namespace gcop::guide_torch {
+namespace {
+
+std::string shape_text(const std::vector<int64_t> &shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// What must hold between the parts of a model whichever layout it came from.
+void check_model(const ModelFile &file, const std::string &path) {
+  if (auto ok = check_config(file.config()); !ok) fail("'" + path + "': " + ok.error().message, ok.error().code);
+  std::unordered_set<std::string> expected;
+  for (const TensorSpec &spec : tensor_specs(file.config())) {
+    expected.insert(spec.name);
+    std::vector<int64_t> found = file.shape(spec.name);
+    if (found.empty()) fail("'" + path + "' lacks the tensor '" + spec.name + "'");
+    if (found != spec.shape)
+      fail("'" + path + "': tensor '" + spec.name + "' has shape " + shape_text(found) + ", the configuration asks for " +
+           shape_text(spec.shape));
+  }
+  // A tensor gcop would not use changes what the model says: scaled rotary positions, further biases, experts.
+  for (const std::string &name : file.names())
+    if (!expected.count(name))
+      fail("'" + path + "': tensor '" + name + "' has no place in a " + file.config().arch + " model as gcop runs it",
+           Code::unsupported);
+  if (static_cast<int64_t>(file.tokenizer().tokens.size()) > file.config().vocab)
+    fail("'" + path + "' has " + std::to_string(file.tokenizer().tokens.size()) + " tokens but embeddings for " +
+         std::to_string(file.config().vocab));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string &path) {
+  return guarded("'" + path + "'", [&] {
+    std::error_code ignored;
+    std::unique_ptr<ModelFile> file;
+    if (std::filesystem::is_directory(path, ignored)) {
+      file = open_hf_dir(path);
+    } else if (path.ends_with(".safetensors")) {
+      fail("'" + path + "' is weights alone; give the directory that also holds config.json and tokenizer.json");
+    } else {
+      file = open_gguf(path);
+    }
+    check_model(*file, path);
+    return file;
+  });
+}
+
+std::vector<TensorSpec> tensor_specs(const Config &c) {
+  int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+  std::vector<TensorSpec> specs{{"model.embed_tokens.weight", {c.vocab, c.hidden}}};
+  for (int64_t i = 0; i < c.layers; ++i) {
+    std::string p = "model.layers." + std::to_string(i) + ".";
+    specs.push_back({p + "input_layernorm.weight", {c.hidden}});
+    specs.push_back({p + "self_attn.q_proj.weight", {q, c.hidden}});
+    if (c.qkv_bias) specs.push_back({p + "self_attn.q_proj.bias", {q}});
+    specs.push_back({p + "self_attn.k_proj.weight", {kv, c.hidden}});
+    if (c.qkv_bias) specs.push_back({p + "self_attn.k_proj.bias", {kv}});
+    specs.push_back({p + "self_attn.v_proj.weight", {kv, c.hidden}});
+    if (c.qkv_bias) specs.push_back({p + "self_attn.v_proj.bias", {kv}});
+    specs.push_back({p + "self_attn.o_proj.weight", {c.hidden, q}});
+    specs.push_back({p + "post_attention_layernorm.weight", {c.hidden}});
+    specs.push_back({p + "mlp.gate_proj.weight", {c.intermediate, c.hidden}});
+    specs.push_back({p + "mlp.up_proj.weight", {c.intermediate, c.hidden}});
+    specs.push_back({p + "mlp.down_proj.weight", {c.hidden, c.intermediate}});
+  }
+  specs.push_back({"model.norm.weight", {c.hidden}});
+  if (!c.tied) specs.push_back({"lm_head.weight", {c.vocab, c.hidden}});
+  return specs;
+}
+
+Result<> check_config(const Config &c) {
+  if (c.arch != "llama" && c.arch != "qwen2")
+    return Error{Code::unsupported, "architecture '" + c.arch + "' is not supported; gcop runs llama and qwen2", {}};
+  struct Size {
+    const char *name;
+    int64_t value, most;
+  };
+  for (auto [name, value, most] : {Size{"vocab", c.vocab, 1 << 22}, Size{"hidden", c.hidden, 1 << 17},
+                                   Size{"layers", c.layers, 1 << 10}, Size{"heads", c.heads, 1 << 12},
+                                   Size{"kv_heads", c.kv_heads, 1 << 12}, Size{"head_dim", c.head_dim, 1 << 12},
+                                   Size{"intermediate", c.intermediate, 1 << 20}, Size{"context", c.context, 1 << 28}})
+    if (value < 1 || value > most)
+      return invalid(std::string(name) + " is " + std::to_string(value) + "; 1 to " + std::to_string(most) + " is possible");
+  if (c.heads % c.kv_heads != 0)
+    return invalid(std::to_string(c.heads) + " heads cannot share " + std::to_string(c.kv_heads) + " key/value heads evenly");
+  if (c.head_dim % 2 != 0) return invalid("head_dim is " + std::to_string(c.head_dim) + "; rotary positions need an even one");
+  if (!(c.rms_eps >= 0 && c.rms_eps < 1)) return invalid("rms_eps is " + std::to_string(c.rms_eps) + "; 0 to 1 is possible");
+  if (!(c.rope_theta > 1)) return invalid("rope_theta is " + std::to_string(c.rope_theta) + "; it must be above 1");
+  if (c.qkv_bias != (c.arch == "qwen2")) return invalid("qkv_bias goes with qwen2 and only with it");
+  return Unit{};
+}
+
+}  // namespace gcop::guide_torch

@@ -1,0 +1,53 @@
+#include "safetensors.hpp"
+
+#include <cstring>
+
+#include "json_read.hpp"
+
+namespace gcop::guide_torch {
+
+SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
+  auto bytes = file_.bytes();
+  uint64_t header_size = 0;
+  if (bytes.size() < 8) fail("safetensors '" + path + "' is truncated: it has " + std::to_string(bytes.size()) + " bytes");
+  std::memcpy(&header_size, bytes.data(), 8);
+  if (header_size > bytes.size() - 8)
+    fail("safetensors '" + path + "' is truncated or corrupt: its header claims " + std::to_string(header_size) +
+         " bytes, the file has " + std::to_string(bytes.size()));
+  Json header = parse_json({reinterpret_cast<const char *>(bytes.data()) + 8, header_size}, path);
+  if (!header.is_object()) fail("safetensors '" + path + "': its header is no JSON object");
+  const uint8_t *data = bytes.data() + 8 + header_size;
+  uint64_t room = bytes.size() - 8 - header_size;
+
+  for (auto &[name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    std::string who = "safetensors '" + path + "': tensor '" + name + "' ";
+    StoredTensor tensor;
+    std::string type = text_field(entry, "dtype", path);
+    tensor.encoding = type == "F32" ? &f32_encoding() : type == "F16" ? &f16_encoding() : type == "BF16" ? &bf16_encoding() : nullptr;
+    if (!tensor.encoding) fail(who + "has type " + type + "; F32, F16 and BF16 can be read", Code::unsupported);
+    const Json &shape = field(entry, "shape", path), &offsets = field(entry, "data_offsets", path);
+    if (!shape.is_array() || shape.size() > 8) fail(who + "has no usable shape");
+    uint64_t count = 1;
+    for (const Json &size : shape) {
+      uint64_t n = size.is_number_unsigned() ? size.get<uint64_t>() : 0;
+      if (n == 0 || n > (uint64_t{1} << 40) / count) fail(who + "has an impossible shape");
+      count *= n;
+      tensor.shape.push_back(static_cast<int64_t>(n));
+    }
+    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+      fail(who + "has no usable data_offsets");
+    uint64_t begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
+    if (begin > end || end > room)
+      fail("safetensors '" + path + "' is truncated: tensor '" + name + "' ends at byte " + std::to_string(end) +
+           " of a data part of " + std::to_string(room) + "; copy or download it again");
+    if (end - begin != count * tensor.encoding->bytes)
+      fail(who + "has " + std::to_string(end - begin) + " bytes, its shape and type need " +
+           std::to_string(count * tensor.encoding->bytes));
+    tensor.data = data + begin;
+    tensor.values = count;
+    tensors_.emplace(name, std::move(tensor));
+  }
+}
+
+}  // namespace gcop::guide_torch
