@@ -1,0 +1,227 @@
+#include "task/task.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <regex>
+#include <set>
+#include <system_error>
+
+#include <nlohmann/json.hpp>
+
+namespace gcop::task {
+namespace {
+
+using nlohmann::json;
+
+const std::set<std::string> kSplits = {"train", "dev", "test", "fewshot"};
+
+// Reads the fields of one row; the first mistake is kept and makes every later read harmless.
+class Row {
+ public:
+  Row(const json &object, std::string where) : object_(object), where_(std::move(where)) {}
+
+  void fail(const std::string &message) {
+    if (!error_) error_ = invalid(message, where_);
+  }
+  const std::optional<Error> &error() const { return error_; }
+
+  std::string string(const char *field, bool required) {
+    const json *value = find(field, required);
+    if (!value) return {};
+    if (!value->is_string()) return wrong(field, *value, "a string"), std::string();
+    const auto text = value->get<std::string>();
+    if (required && text.empty()) fail(name(field) + " is empty; fill it in");
+    return text;
+  }
+
+  bool flag(const char *field) {
+    const json *value = find(field, false);
+    if (!value) return false;
+    if (!value->is_boolean()) return wrong(field, *value, "true or false"), false;
+    return value->get<bool>();
+  }
+
+  int64_t integer(const char *field) {
+    const json *value = find(field, true);
+    if (!value) return 0;
+    if (!value->is_number_integer()) return wrong(field, *value, "a whole number"), 0;
+    return value->get<int64_t>();
+  }
+
+  std::vector<std::string> strings(const char *field, bool required) {
+    const json *value = find(field, required);
+    if (!value) return {};
+    if (!value->is_array()) return wrong(field, *value, "an array of strings"), std::vector<std::string>();
+    std::vector<std::string> out;
+    for (const json &item : *value) {
+      if (!item.is_string()) return wrong(field, item, "an array of strings only"), out;
+      out.push_back(item.get<std::string>());
+      if (out.back().empty()) fail(name(field) + " holds an empty string; remove it");
+    }
+    if (required && out.empty()) fail(name(field) + " is empty; a task needs at least one");
+    return out;
+  }
+
+ private:
+  static std::string name(const char *field) { return std::string("field \"") + field + "\""; }
+
+  const json *find(const char *field, bool required) {
+    const auto found = object_.find(field);
+    if (found != object_.end() && !found->is_null()) return &*found;
+    if (required) fail(name(field) + " is missing; add it");
+    return nullptr;
+  }
+
+  void wrong(const char *field, const json &value, const char *expected) {
+    std::string got = value.dump(-1, ' ', false, json::error_handler_t::replace);
+    if (got.size() > 40) got = got.substr(0, 40) + "...";
+    fail(name(field) + " is " + got + "; it must be " + expected);
+  }
+
+  const json &object_;
+  std::string where_;
+  std::optional<Error> error_;
+};
+
+bool is_identifier(const std::string &text) {
+  static const std::regex pattern("[A-Za-z_][A-Za-z0-9_]*");
+  return std::regex_match(text, pattern);
+}
+
+std::string unix_lines(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());
+  return text;
+}
+
+// The first name that the assert calls and the code defines.
+std::string called_name(const std::string &assert_line, const std::string &code) {
+  static const std::regex definition(R"((?:^|\n)[ \t]*(?:def|class)[ \t]+([A-Za-z_]\w*))");
+  static const std::regex call(R"(([A-Za-z_]\w*)[ \t]*\()");
+  std::set<std::string> defined;
+  for (std::sregex_iterator at(code.begin(), code.end(), definition), end; at != end; ++at) defined.insert((*at)[1]);
+  for (std::sregex_iterator at(assert_line.begin(), assert_line.end(), call), end; at != end; ++at)
+    if (defined.count((*at)[1])) return (*at)[1];
+  return {};
+}
+
+const char *mbpp_split(int64_t id) {
+  if (id <= 10) return "fewshot";
+  if (id <= 510) return "test";
+  if (id <= 600) return "dev";
+  return "train";
+}
+
+Result<json> from_mbpp(const json &object, const std::string &where) {
+  Row row(object, where);
+  const int64_t id = row.integer("task_id");
+  const std::string text = row.string("text", true);
+  const std::string code = unix_lines(row.string("code", true));
+  const std::string setup = unix_lines(row.string("test_setup_code", false));
+  std::vector<std::string> tests = row.strings("test_list", true);
+  for (std::string &test : tests) test = unix_lines(test);
+  const std::vector<std::string> challenge = row.strings("challenge_test_list", false);
+  if (!row.error() && (id < 1 || id > 974))
+    row.fail("field \"task_id\" is " + std::to_string(id) + "; MBPP numbers its tasks 1 to 974");
+  const std::string entry = row.error() ? "" : called_name(tests[0], code);
+  if (!row.error() && entry.empty())
+    row.fail("field \"test_list\": the first assert calls no function that \"code\" defines; correct either");
+  if (row.error()) return *row.error();
+  json out = {{"id", "mbpp/" + std::to_string(id)}, {"split", mbpp_split(id)}, {"entry_point", entry},
+              {"prompt", unix_lines(text) + "\nYour code should pass: " + tests[0]}, {"tests", tests}, {"solution", code}};
+  if (!setup.empty()) out["setup"] = setup;
+  if (!challenge.empty()) out["challenge_tests"] = challenge;
+  return out;
+}
+
+Result<Task> from_object(json object, const std::string &where) {
+  if (object.contains("task_id") && object.contains("test_list")) {
+    auto mapped = from_mbpp(object, where);
+    if (!mapped) return mapped.error();
+    object = std::move(*mapped);
+  }
+  Row row(object, where);
+  Task task;
+  task.id = row.string("id", true);
+  task.family = row.string("family", false);
+  task.slice = row.string("slice", false);
+  task.split = row.string("split", true);
+  task.unseen = row.flag("unseen");
+  task.prompt = row.string("prompt", true);
+  task.entry_point = row.string("entry_point", true);
+  task.tests = row.strings("tests", true);
+  task.notes = row.strings("notes", false);
+  row.string("solution", false);
+  if (!row.error() && !kSplits.count(task.split))
+    row.fail("field \"split\" is \"" + task.split + "\"; use train, dev, test or fewshot");
+  if (!row.error() && !is_identifier(task.entry_point))
+    row.fail("field \"entry_point\" is \"" + task.entry_point + "\"; it must be the name of a Python function");
+  if (row.error()) return *row.error();
+  task.row = object.dump();
+  task.where = where;
+  return task;
+}
+
+Result<> load_file(const std::string &path, std::vector<Task> &tasks, std::map<std::string, std::string> &seen) {
+  std::ifstream file(path);
+  if (!file) return invalid("task file '" + path + "' cannot be read: " + std::strerror(errno) + "; check the path");
+  std::string line;
+  size_t number = 0, rows = 0;
+  while (std::getline(file, line)) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    ++rows;
+    auto task = parse_row(line, path + ":" + std::to_string(number));
+    if (!task) return task.error();
+    const auto [before, fresh] = seen.emplace(task->id, task->where);
+    if (!fresh)
+      return invalid("field \"id\": '" + task->id + "' is already the id of " + before->second + "; ids must differ",
+                     task->where);
+    tasks.push_back(std::move(*task));
+  }
+  if (file.bad()) return invalid("task file '" + path + "' cannot be read to its end: " + std::strerror(errno));
+  if (rows == 0) return invalid("task file '" + path + "' holds no rows; write one JSON object a line");
+  return Unit{};
+}
+
+}  // namespace
+
+Result<Task> parse_row(const std::string &json_text, const std::string &where) {
+  json object;
+  try {
+    object = json::parse(json_text);
+  } catch (const json::parse_error &e) {
+    return invalid("the row is no JSON (near its byte " + std::to_string(e.byte) + "); write one whole object on this line",
+                   where);
+  }
+  if (!object.is_object()) return invalid("the row is JSON but no object; write {\"id\": ..., ...}", where);
+  return from_object(std::move(object), where);
+}
+
+Result<std::vector<Task>> load(const std::vector<std::string> &paths) {
+  if (paths.empty()) return invalid("no task file is named; give at least one path");
+  std::vector<Task> tasks;
+  std::map<std::string, std::string> seen;
+  for (const std::string &path : paths)
+    if (auto loaded = load_file(path, tasks, seen); !loaded) return loaded.error();
+  std::map<std::string, std::string> trained;   // family -> where
+  for (const Task &task : tasks)
+    if (task.split == "train" && !task.family.empty()) trained.emplace(task.family, task.where);
+  for (const Task &task : tasks)
+    if (const auto found = trained.find(task.family); task.unseen && found != trained.end())
+      return invalid("field \"unseen\": family '" + task.family + "' is marked unseen but occurs in the train split (" +
+                         found->second + "); correct either",
+                     task.where);
+  return tasks;
+}
+
+std::vector<Task> of_split(const std::vector<Task> &tasks, const std::string &split) {
+  std::vector<Task> out;
+  std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(out), [&](const Task &t) { return t.split == split; });
+  return out;
+}
+
+}  // namespace gcop::task

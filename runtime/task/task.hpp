@@ -1,0 +1,29 @@
+// Where work comes from: task files, one JSON object a line. Any thread; plain values.
+//
+// Our rows: {"id", "family", "slice", "split", "unseen"?, "prompt", "entry_point", "tests": [...], "solution",
+// "notes": [...]?}; further fields are kept in Task::row for validators and reports.
+// MBPP rows are known by their "task_id" and "test_list": {"text", "code", "task_id", "test_setup_code", "test_list",
+// "challenge_test_list"}. They become rows of ours: id "mbpp/11"; split by task_id as usual for this set (1-10 few-shot,
+// 11-510 test, 511-600 dev, 601-974 train); the prompt shows the first assert, as the set's makers do, because the text
+// alone does not name the function.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "flow.hpp"
+
+namespace gcop::task {
+
+// All rows of all files, in order. The first mistake ends it: Code::invalid with `where` = file:line, the field and
+// the remedy. Also refused: a missing file, an empty file, an id that occurs twice, a family marked unseen that
+// occurs in the train split.
+Result<std::vector<Task>> load(const std::vector<std::string> &paths);
+
+// One row; `where` is what errors and Task::where say. For editors and tests.
+Result<Task> parse_row(const std::string &json_text, const std::string &where);
+
+// The tasks of one split, in order.
+std::vector<Task> of_split(const std::vector<Task> &, const std::string &split);
+
+}  // namespace gcop::task
