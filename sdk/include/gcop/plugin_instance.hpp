@@ -149,14 +149,17 @@ class Instance {
       try { static_cast<Base &>(from(raw)->object_).cancel(op->id); } catch (...) {}   // a hint may fail
     (void)raw, (void)op;   // blocking code polls the op
   }
-  static void complete(gcop_instance *raw, const gcop_core_request *in, const gcop_op *op, gcop_core_done done) noexcept {
+  static void complete(gcop_instance *raw, const gcop_core_request *in, const gcop_op *op,
+                       gcop_core_done done) noexcept {
     Completion<Reply> completion(op, done);
     try {
       Instance &self = *from(raw);
       Request request = read(*in, op);
       if constexpr (kBlockingCore)
-        run_on_worker(self.host_, self.gate_, std::move(completion), [&object = self.object_, request = std::move(request)](
-            const Op &call) { return object.complete(request, call); });
+        run_on_worker(self.host_, self.gate_, std::move(completion),
+                      [&object = self.object_, request = std::move(request)](const Op &call) {
+                        return object.complete(request, call);
+                      });
       else
         self.object_.complete(std::move(request), std::move(completion));
     } catch (...) {
@@ -168,8 +171,8 @@ class Instance {
     try {
       Instance &self = *from(raw);
       if constexpr (kBlockingValidator)
-        run_on_worker(self.host_, self.gate_, std::move(completion), [&object = self.object_, what = read(*in)](
-            const Op &call) { return object.check(what, call); });
+        run_on_worker(self.host_, self.gate_, std::move(completion),
+                      [&object = self.object_, what = read(*in)](const Op &call) { return object.check(what, call); });
       else
         self.object_.check(read(*in), std::move(completion));
     } catch (...) {
