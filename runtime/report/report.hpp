@@ -4,13 +4,14 @@
 // reports are equal bytes.
 //   schema 1; recipe, profile, device, commit: string; seed: integer
 //   stages[]     {name, seconds}
-//   systems[]    {name, n, k, mean, ci95 [lo, hi], alpha_exec, valid_rate, leak_rate, helped, harmed, latency_s, cost_usd,
+//   systems[]    {name, n, k, mean, ci95 [lo, hi], alpha_exec, valid_rate, leak_rate, helped, harmed, latency_s,
+//   cost_usd,
 //                 tokens_in, tokens_out, utility}; name: core core_icl core_notes guide_only gcop_base gcop_sft
 //                 gcop_advisor_2step gcop_advisor_3step gcop_exectune
 //   paired[]     {a, b, slice, n, families, diff, ci95, method}           diff = a - b
-//   acceptance   {proposed, tested, kept, kept_by_origin {origin -> count}, trials, beta_fa, expected_bad, certified_bad_95}
-//   grpo         {steps, reward_slope, reward_slope_ci95, kl, changed_greedy}
-//   cost         {role -> USD}
+//   acceptance   {proposed, tested, kept, kept_by_origin {origin -> count}, trials, beta_fa, expected_bad,
+//   certified_bad_95} grpo         {steps, reward_slope, reward_slope_ci95, kl, changed_greedy} cost         {role ->
+//   USD}
 // `details` goes into the HTML only (it may be large); all of it is optional:
 //   details.notes[]   sentences for the reader ("k = 1: a quick run")
 //   details.slices[]  {system, slice, n, mean, ci95}                      systems by slice: house, plain, unseen ...
@@ -33,11 +34,12 @@ Result<nlohmann::json> checked(const nlohmann::json &report);
 // Without times (stages' seconds, latency): what byte-equality tests compare.
 nlohmann::json canonical(const nlohmann::json &report);
 
-// Self-contained page: styles, pictures and data inside, no network. Nothing in the data can end a script or make markup.
+// Self-contained page: styles, pictures and data inside, no network. Nothing in the data can end a script or make
+// markup.
 Result<std::string> html(const nlohmann::json &report);
 
-// Writes DIR/report.json and DIR/report.html, each by a temporary file and a rename. Errors: as of checked(); Code::internal
-// with the path and the system's reason when a file cannot be written.
+// Writes DIR/report.json and DIR/report.html, each by a temporary file and a rename. Errors: as of checked();
+// Code::internal with the path and the system's reason when a file cannot be written.
 Result<> write(const std::string &dir, const nlohmann::json &report);
 
 }  // namespace gcop::report

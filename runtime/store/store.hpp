@@ -1,11 +1,10 @@
 // The run's memory: one SQLite file (WAL), written on the run strand only. Everything a run did, and everything a
 // resumed run must not do again. All methods [run]; what a method returned has survived SIGKILL. Power loss may take
-// the last moments' outcomes (synchronous = NORMAL); those calls then count as unknown.
+// the last moments' outcomes (synchronous = NORMAL); those calls then count as unknown. Every text passes redact().
 //
 // tables: meta, blobs, calls, checks, rows, events   (schema.sql; PRAGMA user_version is its number)
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,10 +16,14 @@
 
 namespace gcop::store {
 
-struct CallIntent { std::string key, role, model, stage, request_json; double reserved_usd = 0; };
+struct CallIntent {
+  std::string key, role, model, stage, request_json;
+  double reserved_usd = 0;
+};
 
-// What a role spent in this run, earlier processes included (hits: in this process). `possible_usd` is what was reserved
-// for calls whose outcome nobody knows: they may have been billed, so they count against the budget, not as spent.
+// What a role spent in this run, earlier processes included (hits: in this process). `possible_usd` is what was
+// reserved for calls whose outcome nobody knows: they may have been billed, so they count against the budget, not as
+// spent.
 struct RoleCost {
   std::string role;
   double usd = 0, possible_usd = 0;
@@ -28,7 +31,10 @@ struct RoleCost {
   Usage usage;
 };
 
-struct UnknownCall { std::string key, role, model, stage; double reserved_usd = 0; };
+struct UnknownCall {
+  std::string key, role, model, stage;
+  double reserved_usd = 0;
+};
 
 class Store {
  public:
@@ -36,20 +42,18 @@ class Store {
   static Result<std::shared_ptr<Store>> open(const std::string &dir);
   ~Store();
 
-  // Every text passes this before it is written: secrets leave here. Set it before the first write.
-  void set_redactor(std::function<std::string(std::string)>);
-
   // --- calls to cores: an intent row before the send, an outcome row after.
-  std::optional<Reply> find_call(const std::string &key);            // a finished call's reply, cached = true; counts a hit
-  Result<> begin_call(const CallIntent &);                           // Code::exhausted when the budget cannot cover it
+  std::optional<Reply> find_call(const std::string &key);  // a finished call's reply, cached = true; counts a hit
+  Result<> begin_call(const CallIntent &);                 // Code::exhausted when the budget cannot cover it
   // Settles the reservation. A reply costs reply.cost_usd. An error costs nothing, but for cancelled and timeout, where
-  // nobody knows what the far side did: the call is unknown. `billed` is what a failed call used, if the plugin could say.
+  // nobody knows what the far side did: the call is unknown. `billed` is what a failed call used, if the plugin could
+  // say.
   Result<> end_call(const std::string &key, const Result<Reply> &, const Reply *billed = nullptr);
-  void set_budget(double usd);                                       // hard cap, reservations and unknown calls included; < 0 = none
-  double spent() const;                                              // USD settled
-  double reserved() const;                                           // USD held for calls in flight
-  std::vector<RoleCost> costs() const;                               // by role name
-  std::vector<UnknownCall> unknown_calls() const;                    // begun, and never answered: killed, cancelled, timed out
+  void set_budget(double usd);                     // hard cap, reservations and unknown calls included; < 0 = none
+  double spent() const;                            // USD settled
+  double reserved() const;                         // USD held for calls in flight
+  std::vector<RoleCost> costs() const;             // by role name
+  std::vector<UnknownCall> unknown_calls() const;  // begun, and never answered: killed, cancelled, timed out
 
   // --- checks
   std::optional<Verdict> find_check(const std::string &key);

@@ -18,14 +18,14 @@ namespace gcop::strategy {
 // convention or to common knowledge and may be named; one that occurs in this task's tests only is its answer.
 class LiteralIndex {
  public:
-  void add(const Task &task);                       // twice the same task id counts once
+  void add(const Task &task);  // twice the same task id counts once
   // Number of tasks other than `task_id` whose tests hold the literal (normal form as of `literals`).
   size_t elsewhere(const std::string &literal, const std::string &task_id) const;
   size_t tasks() const { return tasks_.size(); }
 
  private:
-  std::map<std::string, std::vector<size_t>> where_;   // literal -> task numbers, ascending
-  std::map<std::string, size_t> tasks_;                // task id -> number
+  std::map<std::string, std::vector<size_t>> where_;  // literal -> task numbers, ascending
+  std::map<std::string, size_t> tasks_;               // task id -> number
 };
 
 // The literals of a piece of Python in normal form, in order: strings as 'text (a quote, then the value), numbers as
@@ -39,7 +39,8 @@ std::vector<std::string> literals(std::string_view python);
 //   - a whole expected value with three or more literals in it, or a whole call of a test, whatever its literals.
 // A strategy quotes a string in quotes or backticks, or bare if the string is 6 bytes or longer.
 // Without an index only the task's own prompt excuses a literal.
-std::optional<std::string> literal_leak(const std::string &strategy, const Task &task, const LiteralIndex *index = nullptr);
+std::optional<std::string> literal_leak(const std::string &strategy, const Task &task,
+                                        const LiteralIndex *index = nullptr);
 
 // The programs a strategy could be hiding, to be run against the task's tests: fenced blocks, inline code spans and
 // code-like lines, whole or wrapped in the entry point, and all of them in order as one body. At most `limit`,

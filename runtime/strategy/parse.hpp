@@ -2,7 +2,8 @@
 //
 // I = 1 (the gate of the shaped reward, DESIGN "Vocabulary and equations") when the text holds
 //   - exactly one <strategy> and one </strategy>, in this order;
-//   - outside an optional <thinking>...</thinking> (or <think>...</think>) before it, which is dropped, whatever it holds;
+//   - outside an optional <thinking>...</thinking> (or <think>...</think>) before it, which is dropped, whatever it
+//   holds;
 //   - with something to read inside (a letter or a digit), in valid UTF-8 without NUL;
 //   - of at most `max_tokens`, by the count below.
 // Prose before, between and after the blocks is tolerated and dropped: small guides like to introduce what they say,
@@ -24,8 +25,8 @@ constexpr size_t kDefaultMaxTokens = 400;
 Result<std::string> parse(std::string_view text, size_t max_tokens = kDefaultMaxTokens);
 
 // Tokens by a count that belongs to no model, so that one budget means the same for every guide and teacher:
-// a word costs one token per six bytes begun, punctuation and each byte of other scripts' characters / 3 one, a run
-// of blanks nothing, a line break one. Within about a quarter of what byte-level BPE vocabularies give for English and code.
+// a word costs one token per six letters begun, a digit, a mark and a character beyond ASCII one each, a line break
+// one, blanks nothing. Close to what byte-level BPE vocabularies make of English and code.
 size_t count_tokens(std::string_view text);
 
 }  // namespace gcop::strategy

@@ -1,0 +1,38 @@
+-- run.db, version 1 (PRAGMA user_version). Money is in whole nano-dollars, so that sums do not depend on their order.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- Long texts once each, by content.
+CREATE TABLE blobs (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
+
+-- One row per call that was sent: written as 'pending' before the send, settled after. 'unknown': nobody can tell what
+-- the far side did (the process was killed, the call cancelled or timed out). A key may be tried more than once.
+CREATE TABLE calls (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  role TEXT NOT NULL, model TEXT NOT NULL, stage TEXT NOT NULL,
+  request INTEGER REFERENCES blobs (id),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed', 'unknown')),
+  reserved_nano INTEGER NOT NULL,
+  cost_nano INTEGER NOT NULL DEFAULT 0,
+  reply INTEGER REFERENCES blobs (id),
+  finish TEXT, served_model TEXT,
+  input INTEGER NOT NULL DEFAULT 0, cache_read INTEGER NOT NULL DEFAULT 0, cache_write INTEGER NOT NULL DEFAULT 0,
+  output INTEGER NOT NULL DEFAULT 0, reasoning INTEGER NOT NULL DEFAULT 0, usage_known INTEGER NOT NULL DEFAULT 1,
+  latency_s REAL, attempts INTEGER,
+  error TEXT,
+  began REAL NOT NULL, ended REAL
+);
+CREATE INDEX calls_by_key ON calls (key);
+CREATE INDEX calls_open ON calls (state) WHERE state IN ('pending', 'unknown');
+
+CREATE TABLE checks (
+  key TEXT PRIMARY KEY,
+  task TEXT NOT NULL, candidate INTEGER REFERENCES blobs (id),
+  score REAL NOT NULL, passed INTEGER NOT NULL, total INTEGER NOT NULL,
+  feedback TEXT NOT NULL, detail TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- What stages remember: strategies, scores, steps, state.
+CREATE TABLE entries (kind TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+
+CREATE TABLE events (id INTEGER PRIMARY KEY, at REAL NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);

@@ -1,0 +1,224 @@
+#include "store/store.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/clock.hpp"
+#include "base/secret.hpp"
+#include "store/impl.hpp"
+
+namespace gcop::store {
+namespace {
+
+std::string dollars(int64_t nano_usd) {
+  char text[32];
+  std::snprintf(text, sizeof text, "$%.6g", usd(nano_usd));
+  return text;
+}
+
+}  // namespace
+
+Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Store::~Store() = default;
+
+Result<std::shared_ptr<Store>> Store::open(const std::string &dir) {
+  auto impl = std::make_unique<Impl>();
+  if (auto ok = impl->open(dir); !ok) return ok.error();
+  return std::shared_ptr<Store>(new Store(std::move(impl)));
+}
+
+std::optional<Reply> Store::find_call(const std::string &key) {
+  Statement &s = impl_->call_done;
+  const int rc = s.bind_all(key).step();
+  if (rc != SQLITE_ROW) {
+    if (rc != SQLITE_DONE) (void)impl_->fail("reading a call");
+    s.reset();
+    return std::nullopt;
+  }
+  Reply reply;
+  reply.text = s.text(0);
+  reply.finish = s.text(1);
+  reply.model = s.text(2);
+  reply.usage = {uint64_t(s.integer(3)), uint64_t(s.integer(4)), uint64_t(s.integer(5)),
+                 uint64_t(s.integer(6)), uint64_t(s.integer(7)), s.integer(8) != 0};
+  reply.latency_s = s.real(9);
+  reply.attempts = uint32_t(s.integer(10));
+  reply.cached = true;
+  ++impl_->hits[s.text(11)];
+  s.reset();
+  return reply;
+}
+
+Result<> Store::begin_call(const CallIntent &intent) {
+  Impl &self = *impl_;
+  if (self.failed) return *self.failed;
+  const int64_t need = std::max<int64_t>(0, nano(intent.reserved_usd)),
+                held = self.spent + self.reserved + self.unknown;
+  if (need > 0 && self.budget >= 0 && held + need > self.budget)
+    return Error{Code::exhausted,
+                 "budget of " + dollars(self.budget) + ": a call of role '" + intent.role + "' to " + intent.model +
+                     " may cost " + dollars(need) + ", but " + dollars(self.spent) + " are spent, " +
+                     dollars(self.reserved) + " held for calls in flight and " + dollars(self.unknown) +
+                     " for calls of unknown outcome; raise the budget and resume",
+                 {}};
+  int64_t id = 0;
+  auto written = self.write("recording a call", [&] {
+    const int64_t request = self.blob(redact(intent.request_json));
+    if (!request ||
+        !self.call_in
+             .bind_all(intent.key, intent.role, intent.model, intent.stage, request, need, real_clock().unix_seconds())
+             .run())
+      return false;
+    id = sqlite3_last_insert_rowid(self.db.get());
+    return true;
+  });
+  if (!written) return written.error();
+  self.pending[intent.key].push_back({id, need});
+  self.reserved += need;
+  return Unit{};
+}
+
+Result<> Store::end_call(const std::string &key, const Result<Reply> &result, const Reply *billed) {
+  Impl &self = *impl_;
+  const auto found = self.pending.find(key);
+  if (found == self.pending.end())
+    return Error{Code::internal, "end_call for key " + key + ", which no begin_call announced", {}};
+  const Impl::Pending call = found->second.front();
+  found->second.pop_front();
+  if (found->second.empty()) self.pending.erase(found);
+
+  static const Reply kNothing;
+  const Reply &used = result ? *result : billed ? *billed : kNothing;
+  const bool unknown =
+      !result && !billed && (result.error().code == Code::cancelled || result.error().code == Code::timeout);
+  const int64_t cost = nano(used.cost_usd);
+  self.reserved -= call.reserved;
+  self.spent += cost;
+  if (unknown) self.unknown += call.reserved;
+  return self.write("recording an answer", [&] {
+    const int64_t reply = result ? self.blob(redact(used.text)) : 0;
+    const std::string error = result ? "" : redact(result.error().text()), finish = used.finish,
+                      model = redact(used.model);
+    const Usage &u = used.usage;
+    const char *const state = result ? "done" : unknown ? "unknown" : "failed";
+    return (!result || reply) && self.call_out
+                                     .bind_all(call.id, std::string_view(state), cost, reply, finish, model, u.input,
+                                               u.cache_read, u.cache_write, u.output, u.reasoning, u.known,
+                                               used.latency_s, used.attempts, error, real_clock().unix_seconds())
+                                     .run();
+  });
+}
+
+void Store::set_budget(double budget_usd) { impl_->budget = budget_usd < 0 ? -1 : nano(budget_usd); }
+double Store::spent() const { return usd(impl_->spent); }
+double Store::reserved() const { return usd(impl_->reserved); }
+
+std::vector<RoleCost> Store::costs() const {
+  std::map<std::string, RoleCost> by_role;
+  for (const auto &[role, hits] : impl_->hits) by_role[role].hits = hits;
+  Statement s(impl_->db.get(),
+              "SELECT role, sum(cost_nano), coalesce(sum(reserved_nano) FILTER (WHERE state = 'unknown'), 0), "
+              "count(*), sum(state = 'failed'), sum(state = 'unknown'), "
+              "sum(input), sum(cache_read), sum(cache_write), sum(output), sum(reasoning), min(usage_known) FROM calls "
+              "GROUP BY role");
+  while (s.ready() && s.step() == SQLITE_ROW) {
+    RoleCost &c = by_role[s.text(0)];
+    c.usd = usd(s.integer(1));
+    c.possible_usd = usd(s.integer(2));
+    c.calls = uint64_t(s.integer(3));
+    c.failed = uint64_t(s.integer(4));
+    c.unknown = uint64_t(s.integer(5));
+    c.usage = {uint64_t(s.integer(6)), uint64_t(s.integer(7)),  uint64_t(s.integer(8)),
+               uint64_t(s.integer(9)), uint64_t(s.integer(10)), s.integer(11) != 0};
+  }
+  std::vector<RoleCost> costs;
+  for (auto &[role, cost] : by_role) {
+    cost.role = role;
+    costs.push_back(cost);
+  }
+  return costs;
+}
+
+std::vector<UnknownCall> Store::unknown_calls() const {
+  std::vector<UnknownCall> calls;
+  Statement s(impl_->db.get(),
+              "SELECT key, role, model, stage, reserved_nano FROM calls WHERE state = 'unknown' ORDER BY id");
+  while (s.ready() && s.step() == SQLITE_ROW)
+    calls.push_back({s.text(0), s.text(1), s.text(2), s.text(3), usd(s.integer(4))});
+  return calls;
+}
+
+std::optional<Verdict> Store::find_check(const std::string &key) {
+  Statement &s = impl_->check_out;
+  const int rc = s.bind_all(key).step();
+  std::optional<Verdict> verdict;
+  if (rc == SQLITE_ROW)
+    verdict = Verdict{s.real(0), uint32_t(s.integer(1)), uint32_t(s.integer(2)), s.text(3), s.text(4), true};
+  else if (rc != SQLITE_DONE)
+    (void)impl_->fail("reading a check");
+  s.reset();
+  return verdict;
+}
+
+Result<> Store::put_check(const std::string &key, const std::string &task, const std::string &candidate,
+                          const Verdict &v) {
+  return impl_->write("recording a check", [&] {
+    const int64_t blob = impl_->blob(redact(candidate));
+    const std::string feedback = redact(v.feedback), detail = redact(v.detail);
+    return blob && impl_->check_in.bind_all(key, task, blob, v.score, v.passed, v.total, feedback, detail).run();
+  });
+}
+
+Result<> Store::put(const std::string &kind, const std::string &key, const std::string &json) {
+  return impl_->write("recording a " + kind, [&] {
+    const std::string clean = redact(json);
+    return impl_->entry_in.bind_all(kind, key, clean).run();
+  });
+}
+
+std::optional<std::string> Store::get(const std::string &kind, const std::string &key) const {
+  Statement &s = impl_->entry_out;
+  const int rc = s.bind_all(kind, key).step();
+  std::optional<std::string> json;
+  if (rc == SQLITE_ROW)
+    json = s.text(0);
+  else if (rc != SQLITE_DONE)
+    (void)impl_->fail("reading a " + kind);
+  s.reset();
+  return json;
+}
+
+std::vector<std::pair<std::string, std::string>> Store::list(const std::string &kind, const std::string &prefix) const {
+  std::vector<std::pair<std::string, std::string>> found;
+  Statement s(impl_->db.get(),
+              "SELECT key, json FROM entries WHERE kind = ?1 AND substr(key, 1, length(?2)) = ?2 ORDER BY key");
+  if (!s.ready()) return found;
+  s.bind_all(kind, prefix);
+  while (s.step() == SQLITE_ROW) found.emplace_back(s.text(0), s.text(1));
+  return found;
+}
+
+Result<> Store::event(const std::string &level, const std::string &text) {
+  return impl_->write("recording an event", [&] {
+    const std::string clean = redact(text);
+    return impl_->event_in.bind_all(real_clock().unix_seconds(), level, clean).run();
+  });
+}
+
+Result<> Store::set_meta(const std::string &key, const std::string &value) {
+  return impl_->write("recording " + key, [&] {
+    const std::string clean = redact(value);
+    return impl_->meta_in.bind_all(key, clean).run();
+  });
+}
+
+std::map<std::string, std::string> Store::meta() const {
+  std::map<std::string, std::string> values;
+  Statement s(impl_->db.get(), "SELECT key, value FROM meta");
+  while (s.ready() && s.step() == SQLITE_ROW) values[s.text(0)] = s.text(1);
+  return values;
+}
+
+const std::optional<Error> &Store::failed() const { return impl_->failed; }
+
+}  // namespace gcop::store
