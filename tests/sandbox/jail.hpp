@@ -1,0 +1,169 @@
+// Runs cells through a real Sandbox and waits; also counts what a box could leave behind. For tests only.
+#pragma once
+#include <doctest/doctest.h>
+#include <dirent.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "validator/sandbox/sandbox.hpp"
+
+namespace jail {
+
+struct File { std::string name, text; };
+
+struct Spec {
+  std::vector<std::string> argv;
+  std::vector<File> files;
+  std::string input;
+  uint32_t cpu_ms = 0, wall_ms = 0, processes = 0;
+  uint64_t mem_bytes = 0, tmp_bytes = 0, output_bytes = 0;
+};
+
+inline Spec python(std::string code) { return {{"/usr/bin/python3", "-I", "-S", "-c", std::move(code)}, {}, {}}; }
+
+struct CellEnd {
+  uint32_t limits = 0;
+  int exit_code = 0, signal = 0;
+  uint64_t cpu_ns = 0, wall_ns = 0;
+  std::string out, err;
+};
+
+struct End {
+  gcop_status status = GCOP_INTERNAL;
+  std::string error;
+  std::vector<CellEnd> cells;
+};
+
+// One call in flight; wait() once.
+class Call {
+ public:
+  Call(const gcop_host_sandbox *service, std::vector<Spec> specs, uint64_t deadline_ns = 0) : specs_(std::move(specs)) {
+    static std::atomic<uint64_t> next_id{1};
+    op_.struct_size = sizeof(gcop_op);
+    op_.id = next_id++;
+    op_.deadline_ns = deadline_ns;
+    op_.mine = this;
+    strings_.resize(specs_.size());
+    cells_.resize(specs_.size());
+    std::vector<const gcop_cell *> views;
+    for (size_t i = 0; i < specs_.size(); ++i) {
+      const Spec &spec = specs_[i];
+      auto &s = strings_[i];
+      for (const auto &a : spec.argv) s.argv.push_back({a.data(), a.size()});
+      for (const auto &f : spec.files) {
+        s.names.push_back({f.name.data(), f.name.size()});
+        s.texts.push_back({f.text.data(), f.text.size()});
+      }
+      gcop_cell &cell = cells_[i];
+      cell.struct_size = sizeof cell;
+      cell.n_argv = static_cast<uint32_t>(s.argv.size());
+      cell.argv = s.argv.data();
+      cell.n_files = static_cast<uint32_t>(s.names.size());
+      cell.file_names = s.names.data();
+      cell.file_texts = s.texts.data();
+      cell.stdin_text = {spec.input.data(), spec.input.size()};
+      cell.cpu_ms = spec.cpu_ms;
+      cell.wall_ms = spec.wall_ms;
+      cell.max_processes = spec.processes;
+      cell.mem_bytes = spec.mem_bytes;
+      cell.tmp_bytes = spec.tmp_bytes;
+      cell.output_bytes = spec.output_bytes;
+      views.push_back(&cell);
+    }
+    views_ = std::move(views);
+    service->run(service, views_.data(), views_.size(), &op_, on_done);
+  }
+  Call(const Call &) = delete;
+  Call &operator=(const Call &) = delete;
+  const gcop_op *op() const { return &op_; }
+  End wait() {
+    std::unique_lock lock(mutex_);
+    over_.wait(lock, [this] { return done_; });
+    return end_;
+  }
+
+ private:
+  struct Op : gcop_op { Call *mine; };
+  struct Strings { std::vector<gcop_str> argv, names, texts; };
+  static void on_done(const gcop_op *op, const gcop_sandbox_result *result) {
+    Call &self = *static_cast<const Op *>(op)->mine;
+    std::lock_guard lock(self.mutex_);
+    const auto text = [](gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); };
+    self.end_.status = result->status;
+    self.end_.error = text(result->error);
+    for (size_t i = 0; i < result->n; ++i) {
+      const gcop_cell_result &c = *result->cells[i];
+      self.end_.cells.push_back({c.limits, c.exit_code, c.signal, c.cpu_ns, c.wall_ns, text(c.out), text(c.err)});
+    }
+    self.done_ = true;
+    self.over_.notify_one();
+  }
+
+  Op op_{};
+  std::vector<Spec> specs_;
+  std::vector<Strings> strings_;
+  std::vector<gcop_cell> cells_;
+  std::vector<const gcop_cell *> views_;
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool done_ = false;
+  End end_;
+};
+
+inline gcop::sandbox::Sandbox &sandbox() {
+  static auto made = gcop::sandbox::Sandbox::make();
+  REQUIRE(made);
+  return **made;
+}
+
+inline End run(std::vector<Spec> specs, uint64_t deadline_ns = 0) {
+  return Call(sandbox().service(), std::move(specs), deadline_ns).wait();
+}
+
+inline size_t open_descriptors() {
+  size_t n = 0;
+  DIR *dir = opendir("/proc/self/fd");
+  while (readdir(dir)) ++n;
+  closedir(dir);
+  return n;
+}
+
+// Processes that a box of this test could have left: children of ours, and python3 or bwrap run by the box's user.
+inline std::vector<std::string> leftover_processes() {
+  std::vector<std::string> out;
+  DIR *dir = opendir("/proc");
+  while (const dirent *entry = readdir(dir)) {
+    if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
+    const std::string base = std::string("/proc/") + entry->d_name;
+    std::ifstream status(base + "/status");
+    std::string line, name;
+    bool ours = false;
+    while (std::getline(status, line)) {
+      if (line.rfind("Name:", 0) == 0) name = line;
+      if (line == "PPid:\t" + std::to_string(getpid())) ours = true;
+      if (line.rfind("NSpid:", 0) == 0 && line.find('\t', 7) != line.npos && name.find("python") != name.npos) ours = true;
+    }
+    if (ours) out.push_back(base + " " + name);
+  }
+  closedir(dir);
+  return out;
+}
+
+inline size_t mounts() {
+  std::ifstream file("/proc/self/mountinfo");
+  size_t n = 0;
+  for (std::string line; std::getline(file, line);) ++n;
+  return n;
+}
+
+}  // namespace jail

@@ -1,0 +1,184 @@
+// The jail service from the outside: streams, limits, cells in pairs, order, cancellation.
+#include "jail.hpp"
+
+using jail::run;
+
+TEST_CASE("a box passes streams, files and the exit code") {
+  REQUIRE(jail::sandbox().probe());
+  auto spec = jail::python("import sys; print(sys.stdin.read() + open('/box/a/b.txt').read()); sys.stderr.write('e'); sys.exit(7)");
+  spec.input = "in,";
+  spec.files = {{"a/b.txt", "file"}};
+  const auto end = run({spec});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].out == "in,file\n");
+  CHECK(end.cells[0].err == "e");
+  CHECK(end.cells[0].exit_code == 7);
+  CHECK(end.cells[0].signal == 0);
+  CHECK(end.cells[0].limits == 0);
+  CHECK(end.cells[0].cpu_ns > 0);
+}
+
+TEST_CASE("two cells talk over descriptor 3 and share nothing else") {
+  const auto end = run({jail::python("import os; os.write(3, b'ping'); print(os.read(3, 9)); print(os.listdir('/tmp'))"),
+                        jail::python("import os; open('/tmp/mine','w'); d = os.read(3, 9); os.write(3, d + b'pong')")});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].out == "b'pingpong'\n[]\n");
+}
+
+TEST_CASE("a box has an empty environment, no name, no network and no privileges") {
+  setenv("GCOP_TEST_CANARY", "secret", 1);
+  const auto end = run({jail::python(
+      "import os, socket\n"
+      "print(sorted(os.environ), socket.gethostname(), os.getcwd(), os.getpid(), os.getuid() != 0)\n"
+      "print(sorted(os.listdir('/')), os.listdir('/etc'), sorted(os.listdir('/dev')))\n"
+      "fds = []\n"
+      "for fd in range(1024):\n"
+      "    try: os.fstat(fd); fds.append(fd)\n"
+      "    except OSError: pass\n"
+      "print(fds)")});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].err == "");
+  CHECK(end.cells[0].out.find("canary") == std::string::npos);
+  CHECK(end.cells[0].out.find("box /tmp 1 True\n") != std::string::npos);
+  CHECK(end.cells[0].out.find("[] ['null', 'urandom', 'zero']\n[0, 1, 2]\n") != std::string::npos);
+  CHECK(end.cells[0].out.find("'home'") == std::string::npos);
+}
+
+TEST_CASE("the limit on CPU time ends a burning program, well before the wall limit") {
+  auto spec = jail::python("while True: pass");
+  spec.cpu_ms = 200;
+  const auto end = run({spec});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].limits == GCOP_CELL_CPU);
+  CHECK(end.cells[0].signal == SIGKILL);
+  CHECK(end.cells[0].exit_code == -1);
+  CHECK(end.cells[0].cpu_ns >= 150'000'000);
+  CHECK(end.cells[0].cpu_ns < 3'000'000'000);
+}
+
+TEST_CASE("CPU time of children and of daemons counts") {
+  auto spec = jail::python("import os, time\n"
+                           "for _ in range(2):\n"
+                           "    if os.fork() == 0:\n"
+                           "        os.setsid()\n"
+                           "        if os.fork() == 0:\n"
+                           "            while True: pass\n"
+                           "        os._exit(0)\n"
+                           "time.sleep(100)");
+  spec.cpu_ms = 300;
+  spec.wall_ms = 60'000;
+  const auto end = run({spec});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].limits == GCOP_CELL_CPU);
+}
+
+TEST_CASE("the wall limit ends a sleeping program") {
+  auto spec = jail::python("import time; print('x', flush=True); time.sleep(100)");
+  spec.wall_ms = 300;
+  const auto end = run({spec});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].limits == GCOP_CELL_WALL);
+  CHECK(end.cells[0].out == "x\n");
+}
+
+TEST_CASE("output beyond the cap is drained and marked") {
+  auto spec = jail::python("import os\nfor _ in range(100): os.write(1, b'x' * 65536)\nos.write(2, b'done')");
+  spec.output_bytes = 1000;
+  const auto end = run({spec});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].out == std::string(1000, 'x'));
+  CHECK(end.cells[0].err == "done");
+  CHECK(end.cells[0].limits == GCOP_CELL_OUTPUT);
+  CHECK(end.cells[0].exit_code == 0);
+}
+
+TEST_CASE("the end of cell 0 ends the other one") {
+  const auto end = run({jail::python("pass"), jail::python("import time; time.sleep(100)")});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].exit_code == 0);
+  CHECK(end.cells[1].limits == 0);
+  CHECK(end.cells[1].signal == SIGKILL);
+}
+
+TEST_CASE("an early end of cell 1 is seen by cell 0 as the end of the stream") {
+  const auto end = run({jail::python("import os; print(os.read(3, 9))"), jail::python("import os; os._exit(3)")});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK(end.cells[0].out == "b''\n");
+  CHECK(end.cells[1].exit_code == 3);
+}
+
+TEST_CASE("wrong requests and missing programs are named") {
+  jail::Spec none;
+  CHECK(run({none}).status == GCOP_INVALID);
+  auto outside = jail::python("pass");
+  outside.files = {{"../etc/passwd", "x"}};
+  CHECK(run({outside}).status == GCOP_INVALID);
+  CHECK(run({none, none, none}).status == GCOP_INVALID);
+  jail::Spec missing;
+  missing.argv = {"/opt/nothing"};
+  const auto end = run({missing});
+  CHECK(end.status == GCOP_INVALID);
+  CHECK_MESSAGE(end.error.find("/opt/nothing") != std::string::npos, end.error);
+}
+
+TEST_CASE("without bubblewrap a run is refused with the remedy") {
+  auto made = gcop::sandbox::Sandbox::make({0, "/nowhere/bwrap"});
+  REQUIRE(made);
+  const auto probed = (*made)->probe();
+  REQUIRE(!probed);
+  CHECK(probed.error().code == gcop::Code::unsupported);
+  CHECK(probed.error().message.find("install the package bubblewrap") != std::string::npos);
+}
+
+TEST_CASE("where bubblewrap fails the run is refused with its words and the remedy") {
+  auto made = gcop::sandbox::Sandbox::make({0, "/usr/bin/false"});
+  REQUIRE(made);
+  const auto probed = (*made)->probe();
+  REQUIRE(!probed);
+  CHECK(probed.error().code == gcop::Code::unsupported);
+  CHECK(probed.error().message.find("user namespaces") != std::string::npos);
+}
+
+TEST_CASE("waiting and running runs can be cancelled, a deadline ends a run, closing ends all") {
+  auto made = gcop::sandbox::Sandbox::make({1, ""});
+  REQUIRE(made);
+  const auto *service = (*made)->service();
+  jail::Call first(service, {jail::python("import time; time.sleep(100)")});
+  jail::Call second(service, {jail::python("import time; time.sleep(100)")});
+  service->cancel(service, second.op());
+  CHECK(second.wait().status == GCOP_CANCELLED);
+  service->cancel(service, first.op());
+  CHECK(first.wait().status == GCOP_CANCELLED);
+  service->cancel(service, first.op());   // late: ignored
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const uint64_t soon = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) + 200'000'000;
+  CHECK(jail::Call(service, {jail::python("import time; time.sleep(100)")}, soon).wait().status == GCOP_TIMEOUT);
+  jail::Call third(service, {jail::python("import time; time.sleep(100)")});
+  jail::Call fourth(service, {jail::python("import time; time.sleep(100)")});
+  made->reset();
+  CHECK(third.wait().status == GCOP_CANCELLED);
+  CHECK(fourth.wait().status == GCOP_CANCELLED);
+  CHECK(jail::leftover_processes() == std::vector<std::string>{});
+}
+
+TEST_CASE("many runs at once all end right, and nothing stays") {
+  REQUIRE(jail::sandbox().probe());
+  const size_t descriptors = jail::open_descriptors(), mounts = jail::mounts();
+  {
+    std::vector<std::unique_ptr<jail::Call>> calls;
+    for (int i = 0; i < 60; ++i)
+      calls.push_back(std::make_unique<jail::Call>(
+          jail::sandbox().service(),
+          std::vector<jail::Spec>{jail::python("import os; print(os.read(3, 99).decode())"),
+                                  jail::python("import os; os.write(3, b'" + std::to_string(i) + "')")}));
+    for (int i = 0; i < 60; ++i) {
+      const auto end = calls[static_cast<size_t>(i)]->wait();
+      REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+      CHECK(end.cells[0].out == std::to_string(i) + "\n");
+    }
+  }
+  CHECK(jail::open_descriptors() == descriptors);
+  CHECK(jail::mounts() == mounts);
+  CHECK(jail::leftover_processes() == std::vector<std::string>{});
+}
