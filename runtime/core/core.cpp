@@ -195,8 +195,9 @@ Core::Core(Loop &loop, store::Store *store, std::shared_ptr<plugin::Instance> in
   impl_->make_queue(max_in_flight);
 }
 
-Core::Core(Loop &loop, store::Store *store, Script script, std::string identity, std::string name)
+Core::Core(Loop &loop, store::Store *store, Script script, std::string identity, std::string name, Price price)
     : impl_(std::make_shared<Impl>(loop, store, std::move(name))) {
+  impl_->price = price;
   impl_->identity = std::move(identity);
   impl_->script = std::move(script);
   impl_->make_queue(UINT32_MAX);

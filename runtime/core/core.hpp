@@ -40,7 +40,7 @@ class Core {
   // `identity` enters the cache key. max_in_flight bounds calls at the plugin; further ones wait in order.
   Core(Loop &, store::Store *, std::shared_ptr<plugin::Instance>, std::string name, Price, uint32_t max_in_flight,
        uint32_t timeout_ms);
-  Core(Loop &, store::Store *, Script, std::string identity, std::string name);
+  Core(Loop &, store::Store *, Script, std::string identity, std::string name, Price = {});
   ~Core();   // cancels what is waiting or in flight. The Store outlives the Loop's last run()
 
   // Equal requests in flight share one call: the first caller pays, the others' replies say cached.
