@@ -56,6 +56,8 @@ bool code_like(std::string_view line) {
              line.find(": return ") != std::string_view::npos;
   const auto tokens = tokenize(line);
   if (tokens.size() < 2 || tokens[0].kind != PyToken::name) return false;
+  if (tokens[1].text == "(")
+    return behind_bracket(tokens, 1) == tokens.size() && tokens.back().text == ")";  // one call
   static const std::set<std::string> kAssign{"=", "+=", "-=", "*=", "/=", "**", "//", "%=", "|=", ".", "[", ","};
   if (!kAssign.count(tokens[1].text)) return false;
   const bool assigns = std::any_of(tokens.begin(), tokens.end(), [](const PyToken &t) {
