@@ -58,7 +58,7 @@ std::string sha256_of(const std::vector<std::span<const uint8_t>> &parts) {
   bool ok = ctx && EVP_DigestInit_ex(ctx.get(), EVP_sha256(), nullptr) == 1;
   for (auto part : parts) {
     uint64_t size = part.size();
-    ok = ok && EVP_DigestUpdate(ctx.get(), &size, sizeof size) == 1;
+    if (parts.size() > 1) ok = ok && EVP_DigestUpdate(ctx.get(), &size, sizeof size) == 1;
     ok = ok && EVP_DigestUpdate(ctx.get(), part.data(), part.size()) == 1;
   }
   ok = ok && EVP_DigestFinal_ex(ctx.get(), digest, &length) == 1;

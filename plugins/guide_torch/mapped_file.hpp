@@ -26,7 +26,8 @@ class MappedFile {
 
 std::string read_text(const std::string &path, size_t max_bytes);  // a small file; larger than max_bytes is a Fault
 
-// Hex SHA-256 over every part with its length in front, so that no two different lists give the same bytes.
+// Hex SHA-256. Of one part it is sha256sum's; of several each has its length in front, so that no two lists of bytes
+// are the same stream.
 std::string sha256_of(const std::vector<std::span<const uint8_t>> &parts);
 
 }  // namespace gcop::guide_torch

@@ -1,0 +1,240 @@
+#include "hf_writer.hpp"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <unordered_map>
+
+#include "json_read.hpp"
+#include "quants.hpp"
+#include "tokenizer_json.hpp"
+
+namespace gcop::guide_torch {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail_io(const std::string &what, int reason) {
+  bool full = reason == ENOSPC || reason == EDQUOT;
+  fail(what + ": " + (full ? "the disk is full; free space or choose another folder" : std::strerror(reason)),
+       full ? Code::exhausted : Code::unavailable);
+}
+
+// A file on its way to disk; finish() flushes it there, and only then it counts.
+class OutFile {
+ public:
+  explicit OutFile(const std::string &path) : path_(path) {
+    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd_ < 0) fail_io("cannot create '" + path + "'", errno);
+  }
+  OutFile(const OutFile &) = delete;
+  ~OutFile() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  void write(const void *data, size_t size) {
+    auto at = static_cast<const char *>(data);
+    while (size > 0) {
+      ssize_t n = ::write(fd_, at, size);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) fail_io("cannot write '" + path_ + "'", n < 0 ? errno : EIO);
+      at += n;
+      size -= static_cast<size_t>(n);
+    }
+  }
+  void finish() {
+    if (::fsync(fd_) != 0) fail_io("cannot write '" + path_ + "'", errno);
+    int fd = fd_;
+    fd_ = -1;
+    if (::close(fd) != 0) fail_io("cannot write '" + path_ + "'", errno);
+  }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
+void sync_folder(const fs::path &path) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;  // a folder that cannot be opened cannot be synced; its files were
+  ::fsync(fd);
+  ::close(fd);
+}
+
+void write_json(const fs::path &path, const Json &json) {
+  std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  OutFile file(path);
+  file.write(text.data(), text.size());
+  file.finish();
+}
+
+size_t count_of(const std::vector<int64_t> &shape) {
+  size_t n = 1;
+  for (int64_t size : shape) n *= static_cast<size_t>(size);
+  return n;
+}
+
+void write_safetensors(const fs::path &path, const std::vector<TensorOut> &tensors, StoredAs stored_as) {
+  const Encoding &encoding = stored_as == StoredAs::f32 ? f32_encoding() : bf16_encoding();
+  Json header = {{"__metadata__", {{"format", "pt"}}}};
+  size_t at = 0;
+  for (const TensorOut &tensor : tensors) {
+    size_t end = at + count_of(tensor.shape) * encoding.bytes;
+    header[tensor.name] = {{"dtype", encoding.name}, {"shape", tensor.shape}, {"data_offsets", {at, end}}};
+    at = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // readers map the data; keep it aligned
+  uint64_t size = text.size();
+  OutFile file(path);
+  file.write(&size, sizeof size);
+  file.write(text.data(), text.size());
+  std::vector<uint16_t> chunk(size_t{1} << 16);
+  for (const TensorOut &tensor : tensors) {
+    const float *values = tensor.values();
+    size_t n = count_of(tensor.shape);
+    if (!values) fail("tensor '" + tensor.name + "' has no values to write", Code::internal);
+    if (stored_as == StoredAs::f32) {
+      file.write(values, n * sizeof(float));
+      continue;
+    }
+    for (size_t done = 0; done < n;) {
+      size_t part = std::min(chunk.size(), n - done);
+      for (size_t i = 0; i < part; ++i) chunk[i] = float_to_bf16(values[done + i]);
+      file.write(chunk.data(), part * sizeof(uint16_t));
+      done += part;
+    }
+  }
+  file.finish();
+}
+
+void add_role_ids(Json &json, const TokenizerData &tokenizer) {
+  if (tokenizer.bos >= 0) json["bos_token_id"] = tokenizer.bos;
+  if (tokenizer.pad >= 0) json["pad_token_id"] = tokenizer.pad;
+}
+
+Json config_json(const Config &c, const TokenizerData &tokenizer, StoredAs stored_as) {
+  bool qwen = c.arch == "qwen2";
+  Json json = {{"architectures", Json::array({qwen ? "Qwen2ForCausalLM" : "LlamaForCausalLM"})},
+               {"model_type", c.arch},
+               {"vocab_size", c.vocab},
+               {"hidden_size", c.hidden},
+               {"num_hidden_layers", c.layers},
+               {"num_attention_heads", c.heads},
+               {"num_key_value_heads", c.kv_heads},
+               {"head_dim", c.head_dim},
+               {"intermediate_size", c.intermediate},
+               {"max_position_embeddings", c.context},
+               {"rms_norm_eps", c.rms_eps},
+               {"rope_theta", c.rope_theta},
+               {"hidden_act", "silu"},
+               {"attention_dropout", 0.0},
+               {"initializer_range", 0.02},
+               {"tie_word_embeddings", c.tied},
+               {"use_cache", true},
+               {"torch_dtype", stored_as == StoredAs::f32 ? "float32" : "bfloat16"}};
+  if (qwen) {
+    json["use_sliding_window"] = false;
+  } else {
+    json["attention_bias"] = false;
+    json["mlp_bias"] = false;
+  }
+  add_role_ids(json, tokenizer);
+  if (tokenizer.eos >= 0) json["eos_token_id"] = tokenizer.eos;
+  return json;
+}
+
+void write_tokenizer(const fs::path &dir, const Config &c, const TokenizerData &tokenizer, const std::string &chat_template) {
+  write_json(dir / "tokenizer.json", write_tokenizer_json(tokenizer));
+  Json roles = Json::object();
+  for (auto [name, id] : {std::pair{"bos_token", tokenizer.bos}, {"eos_token", tokenizer.eos}, {"pad_token", tokenizer.pad}, {"unk_token", tokenizer.unk}})
+    if (id >= 0) roles[name] = tokenizer.tokens[static_cast<size_t>(id)];
+  write_json(dir / "special_tokens_map.json", roles);
+  Json json = roles;  // the generic class uses tokenizer.json as it is; a model's own class would rebuild parts of it
+  json["tokenizer_class"] = "PreTrainedTokenizerFast";
+  json["clean_up_tokenization_spaces"] = false;
+  json["model_max_length"] = c.context;
+  if (!chat_template.empty()) json["chat_template"] = chat_template;
+  write_json(dir / "tokenizer_config.json", json);
+  Json generation = Json::object();
+  add_role_ids(generation, tokenizer);
+  if (!tokenizer.stop_ids.empty()) generation["eos_token_id"] = tokenizer.stop_ids;
+  write_json(dir / "generation_config.json", generation);
+}
+
+void check_tensors(const Config &config, const std::vector<TensorOut> &tensors) {
+  std::unordered_map<std::string, std::vector<int64_t>> wanted;
+  for (TensorSpec &spec : tensor_specs(config)) wanted.emplace(std::move(spec.name), std::move(spec.shape));
+  for (const TensorOut &tensor : tensors) {
+    auto found = wanted.find(tensor.name);
+    if (found == wanted.end() || found->second != tensor.shape)
+      fail("tensor '" + tensor.name + "' does not belong into this model, is there twice or has another shape", Code::internal);
+    wanted.erase(found);
+  }
+  if (!wanted.empty()) fail("tensor '" + wanted.begin()->first + "' is missing", Code::internal);
+}
+
+// Puts `made` in the place of `dir`, whole or not at all.
+void move_into_place(const fs::path &made, const fs::path &dir) {
+  std::error_code ec;
+  if (!fs::exists(dir, ec)) {
+    if (::rename(made.c_str(), dir.c_str()) != 0) fail_io("cannot create '" + dir.string() + "'", errno);
+  } else if (::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, dir.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(made, ec);  // the old model
+  } else {
+    // A file system that cannot exchange: for a moment the old model lies beside its place.
+    fs::path old = made.string() + "-old";
+    if (::rename(dir.c_str(), old.c_str()) != 0) fail_io("cannot replace '" + dir.string() + "'", errno);
+    if (::rename(made.c_str(), dir.c_str()) != 0) {
+      int reason = errno;
+      if (::rename(old.c_str(), dir.c_str()) != 0) fail_io("the old '" + dir.string() + "' now lies in '" + old.string() + "'", reason);
+      fail_io("cannot replace '" + dir.string() + "'", reason);
+    }
+    fs::remove_all(old, ec);
+  }
+  sync_folder(dir.parent_path());
+}
+
+}  // namespace
+
+Result<> write_hf_dir(const std::string &dir_text, const Config &config, const TokenizerData &tokenizer,
+                      const std::string &chat_template, const std::vector<TensorOut> &tensors, StoredAs stored_as,
+                      const std::vector<FileOut> &more) {
+  std::error_code ec;
+  fs::path dir = fs::absolute(dir_text, ec).lexically_normal();
+  if (!dir.has_filename()) dir = dir.parent_path();
+  fs::path made = dir.string() + ".part-" + std::to_string(::getpid());
+  auto result = guarded("'" + dir.string() + "'", [&] {
+    if (auto ok = check_config(config); !ok) throw Fault{ok.error()};
+    check_tensors(config, tensors);
+    if (fs::exists(dir) && !fs::exists(dir / "config.json") && !(fs::is_directory(dir) && fs::is_empty(dir)))
+      fail("'" + dir.string() + "' is there and is no model directory; choose another name");
+    size_t need = size_t{16} << 20;  // tokenizer and configuration
+    for (const TensorOut &tensor : tensors) need += count_of(tensor.shape) * (stored_as == StoredAs::f32 ? 4 : 2);
+    fs::create_directories(dir.parent_path(), ec);
+    if (ec) fail_io("cannot create '" + dir.parent_path().string() + "'", ec.value());
+    fs::remove_all(made, ec);
+    if (!fs::create_directory(made, ec)) fail_io("cannot create '" + made.string() + "'", ec ? ec.value() : EEXIST);
+    fs::space_info space = fs::space(made, ec);
+    if (!ec && space.available < need)
+      fail("the disk is full: '" + dir.string() + "' needs " + std::to_string(need >> 20) + " MiB, " +
+               std::to_string(space.available >> 20) + " MiB are free; free space or choose another folder",
+           Code::exhausted);
+    write_json(made / "config.json", config_json(config, tokenizer, stored_as));
+    write_tokenizer(made, config, tokenizer, chat_template);
+    write_safetensors(made / "model.safetensors", tensors, stored_as);
+    for (const FileOut &file : more)
+      if (auto ok = file.write((made / file.name).string()); !ok) throw Fault{ok.error()};
+    sync_folder(made);
+    move_into_place(made, dir);
+    return Unit{};
+  });
+  if (!result) fs::remove_all(made, ec);
+  return result;
+}
+
+}  // namespace gcop::guide_torch
