@@ -1,23 +1,25 @@
 // Writes what a run found: report.json (schema 1) for machines, report.html for people. [run]; blocking, small files.
 //
 // report.json, schema 1; a section is present only if it ran. Keys are sorted, numbers in shortest form, so equal
-// reports are equal bytes.
+// reports are equal bytes. null stands for a figure the data cannot give. Fields not named here are kept as they are:
+// within a schema number fields are only added.
 //   schema 1; recipe, profile, device, commit: string; seed: integer
 //   stages[]     {name, seconds}
 //   systems[]    {name, n, k, mean, ci95 [lo, hi], alpha_exec, valid_rate, leak_rate, helped, harmed, latency_s,
 //   cost_usd,
-//                 tokens_in, tokens_out, utility}; name: core core_icl core_notes guide_only gcop_base gcop_sft
-//                 gcop_advisor_2step gcop_advisor_3step gcop_exectune
-//   paired[]     {a, b, slice, n, families, diff, ci95, method}           diff = a - b
-//   acceptance   {proposed, tested, kept, kept_by_origin {origin -> count}, trials, beta_fa, expected_bad,
-//   certified_bad_95} grpo         {steps, reward_slope, reward_slope_ci95, kl, changed_greedy} cost         {role ->
-//   USD}
-// `details` goes into the HTML only (it may be large); all of it is optional:
-//   details.notes[]   sentences for the reader ("k = 1: a quick run")
-//   details.slices[]  {system, slice, n, mean, ci95}                      systems by slice: house, plain, unseen ...
-//   details.steps[]   {step, reward, parts {name -> value}, kl, valid, leak}
-//   details.calls[]   {role, calls, hits, unknown, usd, possible_usd, tokens_in, tokens_out}
-//   details.tasks[]   {id, family, slice, prompt, diff, systems [{name, score, strategy, output, feedback}]}
+//                 tokens_in, tokens_out, utility, slices {slice -> {n, mean, ci95}}}; name: core core_icl core_notes
+//                 guide_only gcop_base gcop_sft gcop_advisor_2step gcop_advisor_3step gcop_exectune
+//   paired[]     {a, b, slice, n, families, diff, ci95, method}           diff = a - b; method "family_t",
+//   "task_bootstrap" acceptance   {proposed, tested, kept, kept_by_origin {origin -> count}, trials, beta_fa,
+//   expected_bad,
+//                 certified_bad_95, m, need}
+//   sft          {examples, epochs, steps, losses[]}
+//   grpo         {steps, reward_slope, reward_slope_ci95, kl, changed_greedy,
+//                 history[] {step, reward, parts {name -> mean}, kl, valid_rate, leak_rate, ...}}
+//   cost         {role -> USD}
+//   tasks[]      {id, family, slice, unseen, scores {system -> score}}    what pooling over seeds needs
+// `details` is for the HTML only (it may be large): a list of
+//   {task, family, slice, unseen, prompt, systems {system -> {score, strategy, problem, output, feedback}}}
 #pragma once
 #include <string>
 
@@ -27,8 +29,9 @@
 
 namespace gcop::report {
 
-// The report in schema 1 without `details`. Fills in `schema`; empty objects where a list belongs become lists (Lua has
-// one empty table). Errors: Code::invalid with the path of the field that is missing, of a wrong type or unknown.
+// The report as it goes into report.json: `schema` filled in, `details` left out, empty objects where a list belongs
+// made lists (Lua has one empty table). Errors: Code::invalid with the path of the field that is missing or of a wrong
+// type.
 Result<nlohmann::json> checked(const nlohmann::json &report);
 
 // Without times (stages' seconds, latency): what byte-equality tests compare.
@@ -38,8 +41,8 @@ nlohmann::json canonical(const nlohmann::json &report);
 // markup.
 Result<std::string> html(const nlohmann::json &report);
 
-// Writes DIR/report.json and DIR/report.html, each by a temporary file and a rename. Errors: as of checked();
-// Code::internal with the path and the system's reason when a file cannot be written.
+// Writes DIR/report.json and DIR/report.html, each by a temporary file and a rename, secrets redacted. Errors: as of
+// checked(); Code::exhausted (disk full) or Code::denied with the path and the system's reason.
 Result<> write(const std::string &dir, const nlohmann::json &report);
 
 }  // namespace gcop::report
