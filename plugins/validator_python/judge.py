@@ -1,0 +1,401 @@
+# The cell that holds the tests. It asks the candidate's cell for results over descriptor 3, compares plain values and
+# writes the verdict to its own standard output, behind a nonce that only the host and this process know.
+# Standard input: one tagged tuple (nonce, entry point or "", set-up code, list of tests).
+import _ast
+import builtins
+
+SHOWN = 300
+
+
+class Lost(BaseException):   # the candidate's process is gone or talks nonsense
+    pass
+
+
+class Left(BaseException):   # the candidate raised something that is no Exception, such as SystemExit
+    pass
+
+
+class Odd(BaseException):    # a value that is no plain data was used as if it were
+    pass
+
+
+class Broken(BaseException):   # the task is at fault, not the answer
+    pass
+
+
+def spoil(error):   # a test's own `except:` may swallow it, the verdict does not forget it
+    spoiled.append(error)
+    return error
+
+
+def show(value, limit=SHOWN):
+    more = ""
+    if type(value) in (list, tuple, str, bytes) and len(value) > 2 * limit:
+        more = " ... (%d in all)" % len(value)
+        value = value[:limit]
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number with too many digits to show"
+    except RecursionError:
+        text = "a deeply nested value"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return (text if len(text) <= limit else text[:limit - 60] + " ... " + text[-50:]) + more
+
+
+def refuse(value):
+    raise Broken("a test passes a %s to the answer, but only plain data can cross" % type(value).__name__)
+
+
+def lookup(number, name):
+    if type(number) is not int:
+        raise ValueError("no handle")
+    return Remote(number, "a value of type " + name)
+
+
+def ask(*request):
+    def handle(value):
+        if type(value) is Remote:
+            return handle_bytes(object.__getattribute__(value, "_target"), "")
+        refuse(value)
+    try:
+        data = encode(request, handle)
+    except Unsendable as error:
+        raise Broken("a test passes a value that cannot cross: %s" % error)
+    try:
+        write_frame(3, data)
+        answer = read_frame(3)
+    except (EOFError, OSError):
+        raise spoil(Lost("\x01"))
+    except ValueError:
+        raise spoil(Lost("sent an answer that is too large"))
+    try:
+        reply = Reader(answer, lookup).value()
+        kind = reply[0]
+        if kind == "ok":
+            return reply[1]
+        if kind == "large":
+            error = spoil(Odd("returned " + str(reply[1])[:200]))
+        elif kind == "load":
+            error = spoil(Lost("loading the code raised %s%s" % (reply[1], " (line %d)" % reply[2] if reply[2] else "")))
+        else:
+            error = rebuild(reply[1], reply[2], reply[3])
+    except MemoryError:
+        error = spoil(Odd("returned a value too large to compare"))
+    except Exception:
+        raise spoil(Lost("sent an answer that is no plain data"))
+    raise error
+
+
+def rebuild(names, text, args):
+    """The candidate's exception as one of ours: its nearest standard base, so that `except ValueError` works."""
+    name = str(names[0])[:80]
+    if "Exception" not in names:
+        return Left("%s: %s" % (name, text))
+    base = Exception
+    for known in names:
+        found = getattr(builtins, known, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            base = found
+            break
+    if base.__name__ != name:
+        base = type(name, (base,), {})
+    try:
+        error = base(*args)
+        str(error)
+    except Exception:
+        error = type(name, (Exception,), {})(text)
+    return error
+
+
+def _no_plain(self, *_):
+    raise spoil(Odd("returned " + object.__getattribute__(self, "_label")))
+
+
+class Call:
+    """One call that a test made; put into words only if the test fails."""
+
+    def __init__(self, label, args, kwargs):
+        self.label, self.args, self.kwargs, self.error, self.returned = label, args, kwargs, None, None
+
+    def text(self):
+        parts = [show(a, 100) for a in self.args] + ["%s=%s" % (k, show(v, 100)) for k, v in self.kwargs.items()]
+        return "%s(%s)" % (self.label, ", ".join(parts))
+
+    def end(self):
+        if self.returned:
+            value = self.returned[0]
+            return "returned " + (object.__getattribute__(value, "_label") if type(value) is Remote else show(value))
+        return "raised " + describe(self.error) if isinstance(self.error, (Left, Exception)) else str(self.error)
+
+
+class Remote:
+    """Something of the candidate's: a function, a class, an object. It can be called and asked for attributes; every
+    attempt to compare, count or test it fails, because the answer would be the candidate's own."""
+    __slots__ = ("_target", "_label")
+
+    def __init__(self, target, label):
+        object.__setattr__(self, "_target", target)
+        object.__setattr__(self, "_label", label)
+
+    def __call__(self, *args, **kwargs):
+        call = Call(object.__getattribute__(self, "_label"), args, kwargs)
+        calls.append(call)
+        try:
+            value = ask("call", self, args, kwargs)
+        except (Lost, Left, Odd, Exception) as error:
+            call.error = error
+            raise
+        call.returned = (value,)
+        return value
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return ask("get", self, name)
+
+    def __setattr__(self, name, value):
+        ask("set", self, name, value)
+
+    def __repr__(self):
+        return "<%s>" % object.__getattribute__(self, "_label")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = __len__ = __iter__ = _no_plain
+    __contains__ = __getitem__ = __int__ = __float__ = __index__ = __add__ = __radd__ = __sub__ = __rsub__ = _no_plain
+
+
+def describe(error):
+    if isinstance(error, Left):
+        return str(error)
+    return "%s: %s" % (type(error).__name__, str(error)[:400]) if str(error) else type(error).__name__
+
+
+COMPARE = {
+    _ast.Eq: (lambda a, b: a == b, "=="), _ast.NotEq: (lambda a, b: a != b, "!="), _ast.Lt: (lambda a, b: a < b, "<"),
+    _ast.LtE: (lambda a, b: a <= b, "<="), _ast.Gt: (lambda a, b: a > b, ">"), _ast.GtE: (lambda a, b: a >= b, ">="),
+    _ast.Is: (lambda a, b: a is b, "is"), _ast.IsNot: (lambda a, b: a is not b, "is not"),
+    _ast.In: (lambda a, b: a in b, "in"), _ast.NotIn: (lambda a, b: a not in b, "not in")}
+
+
+def walk(node):
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, _ast.AST):
+                stack.append(value)
+            elif isinstance(value, list):
+                stack.extend(v for v in value if isinstance(v, _ast.AST))
+
+
+def segment(text, node):
+    lines = text.encode("utf-8", "replace").splitlines(True)[node.lineno - 1:node.end_lineno]
+    lines[-1] = lines[-1][:node.end_col_offset]
+    lines[0] = lines[0][node.col_offset:]
+    out = " ".join(b"".join(lines).decode("utf-8", "replace").split())
+    return out if len(out) <= SHOWN else out[:SHOWN - 60] + " ... " + out[-50:]
+
+
+def mentions_answer(node):
+    return any(isinstance(n, _ast.Name) and n.id in remote_names for n in walk(node))
+
+
+def evaluate(node, name):
+    return eval(compile(_ast.Expression(body=node), name, "eval"), space)
+
+
+def with_calls(text):
+    made = [c.text() + " " + c.end() for c in calls[-3:]]
+    return text + (" (" + "; ".join(made) + ")" if made else "")
+
+
+def run_assert(statement, text, name):
+    """None if it holds, else what is wrong."""
+    test = statement.test
+    if isinstance(test, _ast.Compare) and len(test.ops) == 1:
+        left = evaluate(test.left, name)
+        right = evaluate(test.comparators[0], name)
+        compare, sign = COMPARE[type(test.ops[0])]
+        if compare(left, right):
+            return None
+        if sign in ("==", "is"):
+            if mentions_answer(test.comparators[0]) and not mentions_answer(test.left):
+                return "%s: expected %s, got %s" % (segment(text, test.comparators[0]), show(left), show(right))
+            return "%s: expected %s, got %s" % (segment(text, test.left), show(right), show(left))
+        return "%s is false: left is %s, right is %s" % (segment(text, test), show(left), show(right))
+    if evaluate(test, name):
+        return None
+    message = ""
+    if statement.msg is not None:
+        message = ": " + str(evaluate(statement.msg, name))[:200]
+    return with_calls("%s is false%s" % (segment(text, test), message))
+
+
+def run_unit(statement, text, name):
+    del calls[:]
+    try:
+        if isinstance(statement, _ast.Assert):
+            wrong = run_assert(statement, text, name)
+        else:
+            wrong = exec(compile(_ast.Module(body=[statement], type_ignores=[]), name, "exec"), space)
+        if spoiled:
+            raise spoiled.pop()
+        return wrong
+    except (Lost, Broken):
+        raise
+    except BaseException as error:
+        del spoiled[:]
+        return explain(error, statement, text, name)
+
+
+def explain(error, statement, text, name):
+    if calls and (calls[-1].error is error or isinstance(error, Odd)):
+        return "%s: %s" % (calls[-1].text(), calls[-1].end() if calls[-1].error is error else error)
+    if isinstance(error, AssertionError):   # an assert inside a function or a block of the test
+        line, trace = 0, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == name:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        source = text.splitlines()[line - 1].strip()[:SHOWN] if 0 < line <= len(text.splitlines()) else ""
+        source = source.removeprefix("assert ")
+        if source.startswith("False"):   # a line that must not be reached
+            return with_calls(str(error)[:200] or "the test reached `assert False`")
+        return with_calls(source + " is false")
+    return with_calls("%s: %s" % (segment(text, statement), describe(error)))
+
+
+def is_unit(statement):
+    if isinstance(statement, (_ast.Import, _ast.ImportFrom, _ast.FunctionDef, _ast.ClassDef, _ast.Assign, _ast.AnnAssign,
+                              _ast.AugAssign, _ast.Pass)):
+        return False
+    if isinstance(statement, _ast.Expr):
+        return any(isinstance(n, _ast.Call) for n in walk(statement))
+    return True
+
+
+def derive_entry(trees):
+    """The function under test: the first called name that is no builtin, else the outermost call of the first test."""
+    builtin = None
+    for tree in trees:
+        for node in walk(tree):
+            if isinstance(node, _ast.Call) and isinstance(node.func, _ast.Name):
+                if not hasattr(builtins, node.func.id):
+                    return node.func.id
+                builtin = builtin or node.func.id
+    return builtin or ""
+
+
+def parse(text, name):
+    try:
+        return compile(text, name, "exec", 0x400, dont_inherit=True)   # PyCF_ONLY_AST
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Broken("%s is no Python: %s" % (name, error))
+
+
+def judge(entry, setup, tests):
+    trees = [parse(text, "test %d" % (i + 1)) for i, text in enumerate(tests)]
+    setup_tree = parse(setup, "test_setup_code")
+    total = sum(is_unit(s) for tree in trees for s in tree.body)
+    if total == 0:
+        raise Broken("the tests assert nothing")
+    if not entry:
+        entry = derive_entry(trees)
+    used, own = [entry], set()
+    for tree in trees + [setup_tree]:
+        for node in walk(tree):
+            if isinstance(node, _ast.Name):
+                if isinstance(node.ctx, _ast.Load):
+                    used.append(node.id)
+                else:
+                    own.add(node.id)
+            elif isinstance(node, (_ast.FunctionDef, _ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, _ast.arg):
+                own.add(node.arg)
+            elif isinstance(node, _ast.alias):
+                own.add((node.asname or node.name).split(".")[0])
+    # A name of the judge's own never comes from the candidate, or it could redefine `abs` for the tests.
+    wanted = [n for n in dict.fromkeys(used) if n == entry or not (n in own or hasattr(builtins, n))]
+    passed, failures = 0, []
+    try:
+        names = ask("names", wanted)
+        if type(names) is not tuple or len(names) != 2 or type(names[0]) is not dict or type(names[1]) is not list:
+            raise Lost("sent an answer that is no plain data")
+        found, defined = names
+        for name in wanted:
+            if found.get(name) is True:
+                space[name] = Remote(name, name)
+                remote_names.add(name)
+            elif name in found:
+                space[name] = ask("value", name)
+                remote_names.add(name)
+        if found.get(entry) is not True:
+            failures.append("the answer defines no function %s; it defines %s" % (
+                entry, ", ".join(str(d) for d in defined[:10]) or "none"))
+            return "ok", 0, total, failures
+        if setup.strip():
+            try:
+                exec(compile(setup_tree, "test_setup_code", "exec"), space)
+            except (Exception, Left, Odd) as error:
+                if not mentions_answer(setup_tree) and not isinstance(error, NameError):
+                    raise Broken("test_setup_code failed: " + describe(error))
+                failures.append("the tests' set-up: " + describe(error))
+                return "ok", 0, total, failures
+        for i, tree in enumerate(trees):
+            for statement in tree.body:
+                name = "test %d" % (i + 1)
+                if not is_unit(statement):
+                    try:
+                        exec(compile(_ast.Module(body=[statement], type_ignores=[]), name, "exec"), space)
+                    except (Exception, Left, Odd) as error:
+                        failures.append(with_calls("%s: %s" % (segment(tests[i], statement), describe(error))))
+                    continue
+                wrong = run_unit(statement, tests[i], name)
+                if wrong is None:
+                    passed += 1
+                else:
+                    failures.append(wrong)
+    except Lost as error:
+        call = calls[-1].text() + ": " if calls else ""
+        failures.append(call + str(error))
+        return "lost", passed, total, failures
+    return "ok", passed, total, failures
+
+
+def main():
+    data = bytearray()
+    while True:
+        part = posix.read(0, 1 << 20)
+        if not part:
+            break
+        data += part
+    nonce, entry, setup, tests = Reader(bytes(data), None).value()
+    sys.stdout = None   # tests may print; the verdict is written to the descriptor
+    try:
+        kind, passed, total, failures = judge(entry, setup, tests)
+        if failures and passed == total:   # a statement between the asserts failed
+            passed = total - 1
+        feedback = ""
+        for failure in failures[:5]:
+            line = failure.replace("\n", " ")
+            feedback += line[:700] + "\n"
+    except Broken as error:
+        kind, passed, total, feedback = "broken", 0, 0, str(error)
+    verdict = "gcop-verdict %s %s %d %d %d\n%s" % (nonce, kind, len(tests), passed, total, feedback)
+    write_all(verdict.encode("utf-8", "backslashreplace"))
+    posix._exit(0)
+
+
+def write_all(data):
+    while data:
+        data = data[posix.write(1, data):]
+
+
+space = {"__builtins__": builtins, "__name__": "tests"}
+calls = []
+spoiled = []
+remote_names = set()
+main()

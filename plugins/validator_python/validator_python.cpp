@@ -1,0 +1,335 @@
+// validator_python: runs a task's tests against the program in a model's answer. Each check is two cells of the host's
+// jail: the candidate cell runs the model's code, the judge cell holds the tests and writes the verdict.
+// check() is called on any thread and only queues; answers come on the sandbox's thread.
+#include <cstdlib>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include <gcop/plugin.hpp>
+#include <nlohmann/json.hpp>
+
+#include "check_job.hpp"
+#include "extract.hpp"
+#include "programs.hpp"
+
+namespace gcop::validator_python {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+constexpr uint32_t kJudgeExtraMs = 3000;         // the judge outlives its candidate, to say how that ended
+constexpr uint64_t kJudgeExtraBytes = 128u << 20;
+
+// Turns the Python sources on standard input (wire, NUL, judge, NUL, candidate) into two .pyc files, so that no check
+// pays for compiling them. Runs in the jail like everything else, which also shows that the jail works.
+constexpr char kCompiler[] =
+    "import sys, marshal, posix, _frozen_importlib_external as e\n"
+    "wire, judge, candidate = sys.stdin.buffer.read().split(b'\\0')\n"
+    "out = ('%d.%d.%d' % sys.version_info[:3]).encode() + b'\\n'\n"
+    "for name, text in (('judge.py', judge), ('candidate.py', candidate)):\n"
+    "    code = e.MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(wire + text, name, 'exec', optimize=0))\n"
+    "    out += b'%d\\n' % len(code) + code\n"
+    "while out: out = out[posix.write(1, out):]\n";
+
+// Built-in modules only, a fixed hash seed (order of sets decides tests), no site, no bytecode files.
+std::vector<gcop_str> python_command(const std::string &python, std::string_view script) {
+  return {sdk::str("/usr/bin/env"), sdk::str("-i"), sdk::str("PYTHONHASHSEED=0"), sdk::str(python), sdk::str("-s"),
+          sdk::str("-P"), sdk::str("-S"), sdk::str("-B"), sdk::str(script)};
+}
+
+gcop_cell make_cell(const std::vector<gcop_str> &argv, std::string_view input, const Limits &limits) {
+  gcop_cell cell{};
+  cell.struct_size = sizeof cell;
+  cell.argv = argv.data();
+  cell.n_argv = static_cast<uint32_t>(argv.size());
+  cell.stdin_text = sdk::str(input);
+  cell.cpu_ms = limits.cpu_ms;
+  cell.wall_ms = limits.wall_ms;
+  cell.mem_bytes = limits.mem_bytes;
+  return cell;
+}
+
+struct Programs {
+  std::string python_version, judge, candidate;   // the last two as .pyc
+};
+
+struct Settings {
+  Limits limits;
+  std::string python = "/usr/bin/python3";
+};
+
+Settings read_settings(std::string_view config_json) {
+  Settings settings;
+  const auto config = nlohmann::json::parse(config_json.empty() ? "{}" : config_json, nullptr, false);
+  if (!config.is_object()) throw sdk::Failure(GCOP_INVALID, "validator_python: the configuration is no JSON object");
+  const auto number = [](const std::string &key, const nlohmann::json &value, uint64_t low, uint64_t high) {
+    if (!value.is_number_integer() || value < low || value > high)
+      throw sdk::Failure(GCOP_INVALID, "validator_python: '" + key + "' is " + value.dump() + ", it must be an integer from " +
+                                           std::to_string(low) + " to " + std::to_string(high));
+    return value.get<uint64_t>();
+  };
+  for (const auto &[key, value] : config.items()) {
+    if (key == "cpu_ms") settings.limits.cpu_ms = static_cast<uint32_t>(number(key, value, 10, 3'600'000));
+    else if (key == "wall_ms") settings.limits.wall_ms = static_cast<uint32_t>(number(key, value, 100, 3'600'000));
+    else if (key == "mem_bytes") settings.limits.mem_bytes = number(key, value, 32u << 20, uint64_t{1} << 40);
+    else if (key == "python" && value.is_string()) settings.python = value.get<std::string>();
+    else throw sdk::Failure(GCOP_INVALID, "validator_python: unknown setting '" + key + "'; it takes cpu_ms, wall_ms, mem_bytes, python");
+  }
+  if (!settings.python.starts_with("/usr/"))
+    throw sdk::Failure(GCOP_INVALID, "validator_python: 'python' is '" + settings.python + "', but a box shows only what lies under /usr");
+  return settings;
+}
+
+Programs compile_programs(const gcop_host_sandbox &sandbox, const Settings &settings) {
+  const std::string flag = "-c";
+  const std::vector<gcop_str> argv = {sdk::str(settings.python), sdk::str("-I"), sdk::str("-S"), sdk::str(flag), sdk::str(kCompiler)};
+  std::string input = kWireSource;
+  input += '\0';
+  input += kJudgeSource;
+  input += '\0';
+  input += kCandidateSource;
+  gcop_cell cell = make_cell(argv, input, Limits{10'000, 60'000, 512u << 20});
+  cell.output_bytes = 4u << 20;
+  struct Call : gcop_op {
+    std::mutex mutex;
+    std::condition_variable over;
+    bool done = false;
+    gcop_status status = GCOP_INTERNAL;
+    std::string text, out;
+  } call{};
+  call.struct_size = sizeof(gcop_op);
+  call.id = uint64_t{1} << 63 | (reinterpret_cast<uintptr_t>(&call) & ((uint64_t{1} << 62) - 1));
+  const gcop_cell *cells[] = {&cell};
+  sandbox.run(&sandbox, cells, 1, &call, [](const gcop_op *op, const gcop_sandbox_result *result) {
+    Call &mine = *const_cast<Call *>(static_cast<const Call *>(op));
+    std::lock_guard lock(mine.mutex);
+    mine.status = result->status;
+    mine.text = sdk::view(result->status == GCOP_OK ? result->cells[0]->err : result->error);
+    if (result->status == GCOP_OK) mine.out = sdk::view(result->cells[0]->out);
+    mine.done = true;
+    mine.over.notify_one();
+  });
+  std::unique_lock lock(call.mutex);
+  call.over.wait(lock, [&] { return call.done; });
+  if (call.status != GCOP_OK) throw sdk::Failure(call.status, "validator_python: " + call.text);
+  std::string_view rest = call.out;
+  const auto line = [&] {
+    const std::string_view out = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), out.size() + 1));
+    return out;
+  };
+  Programs programs;
+  programs.python_version = line();
+  for (std::string *program : {&programs.judge, &programs.candidate}) {
+    const size_t size = static_cast<size_t>(std::strtoull(std::string(line()).c_str(), nullptr, 10));
+    *program = rest.substr(0, size);
+    rest.remove_prefix(program->size());
+    if (size == 0 || program->size() != size)
+      throw sdk::Failure(GCOP_UNSUPPORTED, "validator_python: " + settings.python + " in the jail could not compile the judge; it must be "
+                                           "CPython 3.11 or later: " + call.text.substr(0, 300));
+  }
+  return programs;
+}
+
+class PythonValidator : public sdk::Validator {
+ public:
+  PythonValidator(sdk::Host host, std::string_view config)
+      : settings_(read_settings(config)), sandbox_(host.query<gcop_host_sandbox>(GCOP_HOST_SANDBOX)) {
+    if (!sandbox_)
+      throw sdk::Failure(GCOP_UNSUPPORTED, "validator_python: this host offers no " GCOP_HOST_SANDBOX ", and without a jail no candidate runs");
+    programs_ = compile_programs(*sandbox_, settings_);
+    judge_text_ = sdk::str(programs_.judge);
+    candidate_text_ = sdk::str(programs_.candidate);
+    const Limits &l = settings_.limits;
+    identity_ = std::string("validator_python/") + kVersion + " programs=" + std::string(kSourcesHash).substr(0, 16) + " python=" +
+                programs_.python_version + " cpu_ms=" + std::to_string(l.cpu_ms) + " wall_ms=" + std::to_string(l.wall_ms) +
+                " mem_bytes=" + std::to_string(l.mem_bytes);
+  }
+
+  ~PythonValidator() override {   // every check has been answered, but a thread may still be on its way out
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return inside_ == 0; });
+  }
+
+  std::string_view identity() const override { return identity_; }
+
+  void check(sdk::Check what, sdk::Completion<sdk::Verdict> &&completion) override {
+    const Inside inside(*this);
+    auto job = std::make_unique<Job>(*this, std::move(completion));
+    job->limits = settings_.limits;
+    if (what.cpu_ms) job->limits.cpu_ms = what.cpu_ms;
+    if (what.wall_ms) job->limits.wall_ms = what.wall_ms;
+    if (what.mem_bytes) job->limits.mem_bytes = what.mem_bytes;
+    try {
+      job->tests = read_tests(what.task_json);
+      job->nonce = make_nonce();
+    } catch (const sdk::Failure &failure) {
+      return job->completion.fail(failure.status(), failure.what());
+    }
+    job->input = judge_input(job->nonce, job->tests);
+    job->code = extract_code(what.candidate, job->tests.entry.empty() ? guess_entry(job->tests.asserts) : job->tests.entry);
+    Job *raw = job.get();
+    {
+      std::lock_guard lock(mutex_);
+      jobs_.emplace(raw->id, std::move(job));
+      waiting_.push_back(raw);
+    }
+    pump();
+  }
+
+  void cancel(uint64_t op_id) override {
+    const Inside inside(*this);
+    std::unique_lock lock(mutex_);
+    const auto at = jobs_.find(op_id);
+    if (at == jobs_.end()) return;
+    Job &job = *at->second;
+    if (job.running) return sandbox_->cancel(sandbox_, &job);
+    std::erase(waiting_, &job);
+    std::erase(alone_, &job);
+    Outcome outcome;
+    outcome.status = GCOP_CANCELLED;
+    outcome.error = "cancelled";
+    lock.unlock();
+    finish(job, outcome);
+  }
+
+ private:
+  struct Job : gcop_op {   // its own op towards the sandbox, with the host's deadline
+    PythonValidator &owner;
+    sdk::Completion<sdk::Verdict> completion;
+    Limits limits;
+    Tests tests;
+    std::string nonce, input, code;
+    std::vector<gcop_str> judge_argv, candidate_argv;
+    gcop_cell judge{}, candidate{};
+    const gcop_cell *cells[2] = {&judge, &candidate};
+    bool running = false, second_time = false, had_company = false;
+
+    Job(PythonValidator &o, sdk::Completion<sdk::Verdict> &&c) : gcop_op{}, owner(o), completion(std::move(c)) {
+      const gcop_op *host = completion.op().raw();
+      struct_size = sizeof(gcop_op);
+      id = host->id;
+      deadline_ns = host->deadline_ns;
+    }
+  };
+
+  struct Inside {   // a thread that may still touch the object after its last answer
+    PythonValidator &owner;
+    explicit Inside(PythonValidator &o) : owner(o) {
+      std::lock_guard lock(owner.mutex_);
+      ++owner.inside_;
+    }
+    ~Inside() {
+      std::lock_guard lock(owner.mutex_);
+      if (--owner.inside_ == 0) owner.idle_.notify_all();
+    }
+  };
+
+  // Starts what may start. A check that met the wall limit beside others runs once more with no other check of this
+  // instance beside it; new ones wait meanwhile.
+  void pump() {
+    std::unique_lock lock(mutex_);
+    if (pumping_) return;   // that loop sees what has changed, also when an answer came from inside start()
+    pumping_ = true;
+    while (Job *next = take_next()) {
+      lock.unlock();
+      start(*next);
+      lock.lock();
+    }
+    pumping_ = false;
+  }
+
+  Job *take_next() {   // under the lock
+    auto &queue = alone_.empty() ? waiting_ : alone_;
+    if (alone_running_ || queue.empty() || (!alone_.empty() && running_ > 0)) return nullptr;
+    Job *next = queue.front();
+    alone_running_ = !alone_.empty();
+    queue.pop_front();
+    next->running = true;
+    next->had_company = ++running_ > 1;
+    return next;
+  }
+
+  void start(Job &job) {
+    static const gcop_str judge_name = sdk::str("judge.pyc"), candidate_name = sdk::str("candidate.pyc");
+    job.judge_argv = python_command(settings_.python, "/box/judge.pyc");
+    job.candidate_argv = python_command(settings_.python, "/box/candidate.pyc");
+    job.judge = make_cell(job.judge_argv, job.input, job.limits);
+    job.candidate = make_cell(job.candidate_argv, job.code, job.limits);
+    job.judge.cpu_ms += kJudgeExtraMs;
+    job.judge.wall_ms += kJudgeExtraMs;
+    job.judge.mem_bytes += kJudgeExtraBytes;
+    job.judge.max_processes = 2;
+    job.judge.tmp_bytes = 1u << 20;
+    job.candidate.max_processes = 8;
+    job.candidate.output_bytes = 1;   // nobody reads it
+    job.judge.n_files = job.candidate.n_files = 1;
+    job.judge.file_names = &judge_name;
+    job.judge.file_texts = &judge_text_;
+    job.candidate.file_names = &candidate_name;
+    job.candidate.file_texts = &candidate_text_;
+    sandbox_->run(sandbox_, job.cells, 2, &job, on_end);
+  }
+
+  static void on_end(const gcop_op *op, const gcop_sandbox_result *result) {
+    Job &job = *const_cast<Job *>(static_cast<const Job *>(op));
+    job.owner.ended(job, *result);
+  }
+
+  void ended(Job &job, const gcop_sandbox_result &result) {
+    const Inside inside(*this);
+    Outcome outcome;
+    if (result.status != GCOP_OK) {
+      outcome.status = result.status;
+      outcome.error = sdk::view(result.error);
+    } else {
+      outcome = read_outcome(*result.cells[0], *result.cells[1], job.nonce, job.tests, job.limits);
+      outcome.verdict.detail_json = "{\"cpu_ms\":" + std::to_string((result.cells[0]->cpu_ns + result.cells[1]->cpu_ns) / 1'000'000) +
+                                    ",\"wall_ms\":" + std::to_string(result.cells[0]->wall_ns / 1'000'000) + "}";
+    }
+    double load = 0;
+    const bool loaded = job.had_company || (getloadavg(&load, 1) == 1 && load > std::thread::hardware_concurrency());
+    const bool again = outcome.out_of_wall && loaded && !job.second_time;
+    {
+      std::lock_guard lock(mutex_);
+      job.running = false;
+      --running_;
+      if (job.second_time) alone_running_ = false;
+      if (again) {
+        job.second_time = true;
+        alone_.push_back(&job);
+      }
+    }
+    if (!again) finish(job, outcome);
+    pump();
+  }
+
+  void finish(Job &job, const Outcome &outcome) {
+    if (outcome.status == GCOP_OK) job.completion.ok(outcome.verdict);
+    else job.completion.fail(outcome.status, outcome.error);
+    std::lock_guard lock(mutex_);
+    jobs_.erase(job.id);
+  }
+
+  const Settings settings_;
+  const gcop_host_sandbox *sandbox_;
+  Programs programs_;
+  gcop_str judge_text_{}, candidate_text_{};
+  std::string identity_;
+  std::mutex mutex_;                              // guards all below
+  std::condition_variable idle_;
+  std::map<uint64_t, std::unique_ptr<Job>> jobs_;   // by the host's op id
+  std::deque<Job *> waiting_, alone_;
+  unsigned running_ = 0, inside_ = 0;
+  bool alone_running_ = false, pumping_ = false;
+};
+
+}  // namespace
+}  // namespace gcop::validator_python
+
+GCOP_PLUGIN(gcop::validator_python::PythonValidator, "org.gcop.validator_python", "0.1.0",
+            "unit tests of Python answers, in two cells of the host's jail",
+            R"({"type":"object","properties":{"cpu_ms":{"type":"integer"},"wall_ms":{"type":"integer"},)"
+            R"("mem_bytes":{"type":"integer"},"python":{"type":"string"}},"additionalProperties":false})")

@@ -1,0 +1,1 @@
+// Programs that try to get a pass without a right answer.

@@ -1,0 +1,1 @@
+// Programs that try to harm the machine or outlive their check.
