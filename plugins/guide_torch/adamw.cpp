@@ -1,0 +1,111 @@
+#include "adamw.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "json_read.hpp"
+#include "safetensors.hpp"
+
+namespace gcop::guide_torch {
+
+const char *const kOptimizerFile = "optimizer.safetensors";
+
+void AdamW::reset() {
+  step_ = 0;
+  first_.reset();
+  second_.reset();
+}
+
+void AdamW::step(float *weights, const float *gradients, double grad_scale, const gcop_optimizer_options &o) {
+  if (!first_) {
+    first_ = std::make_unique<Arena>(layout_.floats);
+    second_ = std::make_unique<Arena>(layout_.floats);
+  }
+  ++step_;
+  const double t = static_cast<double>(step_);
+  const float b1 = o.beta1, b2 = o.beta2, scale = static_cast<float>(grad_scale);
+  const float rate = static_cast<float>(o.lr / (1 - std::pow(static_cast<double>(b1), t)));
+  const float unbias = static_cast<float>(1 / std::sqrt(1 - std::pow(static_cast<double>(b2), t)));
+  constexpr size_t kSlice = size_t{1} << 16;
+  struct Slice { size_t begin, end; bool decay; };
+  std::vector<Slice> slices;
+  for (const Parameter &p : layout_.parameters)
+    for (size_t at = 0; at < p.count; at += kSlice)
+      slices.push_back({p.offset + at, p.offset + std::min(p.count, at + kSlice), p.matrix()});
+  crew_.run(slices.size(), [&](size_t i, int) {
+    const auto [begin, end, decays] = slices[i];
+    const float keep = decays ? 1 - o.lr * o.weight_decay : 1;
+    float *m = first_->data(), *v = second_->data();
+    for (size_t j = begin; j < end; ++j) {
+      const float g = gradients[j] * scale;
+      m[j] = b1 * m[j] + (1 - b1) * g;
+      v[j] = b2 * v[j] + (1 - b2) * g * g;
+      weights[j] = weights[j] * keep - rate * m[j] / (std::sqrt(v[j]) * unbias + o.eps);
+    }
+  });
+}
+
+Result<> AdamW::write(const std::string &path) const {
+  nlohmann::ordered_json head;
+  head["__metadata__"] = {{"step", std::to_string(step_)}};
+  size_t at = 0;
+  const auto list = [&](const char *prefix) {
+    for (const Parameter &p : layout_.parameters) {
+      head[prefix + p.name] = {{"dtype", "F32"}, {"shape", p.shape}, {"data_offsets", {at, at + p.count * 4}}};
+      at += p.count * 4;
+    }
+  };
+  if (step_ > 0) list("m."), list("v.");
+  std::string text = head.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t size = text.size();
+
+  const std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(std::fopen(path.c_str(), "wb"), std::fclose);
+  bool good = file && std::fwrite(&size, 8, 1, file.get()) == 1 && std::fwrite(text.data(), 1, size, file.get()) == size;
+  if (step_ > 0)
+    for (const Arena *arena : {first_.get(), second_.get()})
+      for (const Parameter &p : layout_.parameters)
+        good = good && std::fwrite(arena->data() + p.offset, 4, p.count, file.get()) == p.count;
+  good = good && std::fflush(file.get()) == 0;
+  if (good) return Unit{};
+  return Error{errno == ENOSPC ? Code::exhausted : Code::invalid,
+               "cannot write '" + path + "': " + std::strerror(errno), {}};
+}
+
+Result<> AdamW::read(const std::string &path) {
+  return guarded("'" + path + "'", [&]() -> Unit {
+    const SafetensorsFile file(path);
+    const std::span<const uint8_t> bytes = file.file().bytes();
+    uint64_t size = 0;
+    std::memcpy(&size, bytes.data(), 8);  // the reader above has checked it
+    const Json head = parse_json({reinterpret_cast<const char *>(bytes.data()) + 8, size}, path);
+    const std::string step = text_field(field(head, "__metadata__", path), "step", path);
+    if (step.empty() || step.size() > 18 || step.find_first_not_of("0123456789") != std::string::npos)
+      fail("'" + path + "': step is \"" + step + "\", not a number");
+    const uint64_t steps = std::stoull(step);
+    if (steps == 0) {
+      reset();
+      return {};
+    }
+    auto first = std::make_unique<Arena>(layout_.floats), second = std::make_unique<Arena>(layout_.floats);
+    for (const auto &[prefix, arena] : {std::make_pair("m.", first.get()), std::make_pair("v.", second.get())})
+      for (const Parameter &p : layout_.parameters) {
+        const auto found = file.tensors().find(prefix + p.name);
+        if (found == file.tensors().end() || found->second.shape != p.shape)
+          fail("'" + path + "' has no " + prefix + p.name + " of this model's shape; it belongs to another model");
+        const StoredTensor &stored = found->second;
+        if (stored.encoding != &f32_encoding()) fail("'" + path + "': " + prefix + p.name + " is not stored as F32");
+        std::memcpy(arena->data() + p.offset, stored.data, p.count * 4);
+      }
+    first_ = std::move(first);
+    second_ = std::move(second);
+    step_ = steps;
+    return {};
+  });
+}
+
+}  // namespace gcop::guide_torch

@@ -1,0 +1,249 @@
+#include "instance.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "hf_writer.hpp"
+#include "model_file.hpp"
+
+namespace gcop::guide_torch {
+
+using Json = nlohmann::json;
+
+const char *const kVersion = "0.1.0";
+
+const char *const kConfigSchema = R"json({"type":"object","additionalProperties":false,"properties":{
+"model":{"type":"string","description":"a .gguf file or a Hugging Face directory"},
+"random":{"type":"object","description":"instead of model: sizes of a randomly initialised one (layers, hidden, heads, kv_heads, intermediate, vocab, context)"},
+"name":{"type":"string","description":"what answers and identity call it; default: the path's last part"},
+"role":{"enum":["guide","core"],"default":"guide","description":"core: no gcop.guide/1"},
+"threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
+"context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
+"max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
+"kv_bytes":{"type":"integer","description":"memory for keys and values; default 1 GiB, and enough for one whole context"},
+"prefix_reuse":{"type":"boolean","default":true,"description":"share keys and values of equal prompt starts"},
+"seed":{"type":"integer","default":0,"description":"of a random model's weights"}}})json";
+
+Result<Settings> parse_settings(const std::string &text) {
+  const Json json = Json::parse(text.empty() ? "{}" : text, nullptr, false);
+  if (!json.is_object()) return invalid("guide_torch: the configuration is no JSON object");
+  Settings s;
+  const Json known = Json::parse(kConfigSchema)["properties"];
+  for (const auto &[key, value] : json.items()) {
+    if (!known.contains(key)) {
+      std::string names;
+      for (const auto &[name, schema] : known.items()) names += (names.empty() ? "" : ", ") + name;
+      return invalid("guide_torch has no option \"" + key + "\"; it has " + names);
+    }
+    const std::string type = known[key].value("type", "string");
+    const bool fits = type == "string" ? value.is_string() : type == "object" ? value.is_object()
+                    : type == "boolean" ? value.is_boolean() : value.is_number_integer();
+    if (!fits) return invalid("guide_torch: " + key + " is " + value.dump() + ", not of type " + type);
+    if (type != "integer") continue;
+    const bool negative = value.is_number_unsigned() ? false : value.get<int64_t>() < 0;
+    const auto least = known[key].value("minimum", int64_t{0}), most = known[key].value("maximum", INT64_MAX);
+    if (negative || (key != "seed" && (value.get<uint64_t>() > static_cast<uint64_t>(most) || value.get<int64_t>() < least)))
+      return invalid("guide_torch: " + key + " is " + value.dump() + "; it must be at least " + std::to_string(least) +
+                     (most == INT64_MAX ? "" : " and at most " + std::to_string(most)));
+  }
+  s.model = json.value("model", "");
+  if (json.contains("random")) s.random = json["random"].dump();
+  if (s.model.empty() == s.random.empty()) return invalid("guide_torch wants either \"model\" (a path) or \"random\" (sizes)");
+  while (s.model.size() > 1 && s.model.back() == '/') s.model.pop_back();
+  s.name = json.value("name", s.model.empty() ? "random" : s.model.substr(s.model.find_last_of('/') + 1));
+  s.role = json.value("role", s.role);
+  if (s.role != "guide" && s.role != "core") return invalid("guide_torch: role is \"" + s.role + "\"; it is guide or core");
+  s.threads = json.value("threads", s.threads);
+  s.context = json.value("context", s.context);
+  s.max_batch = json.value("max_batch", s.max_batch);
+  s.kv_bytes = json.value("kv_bytes", s.kv_bytes);
+  s.prefix_reuse = json.value("prefix_reuse", s.prefix_reuse);
+  s.seed = json.value("seed", s.seed);
+  return s;
+}
+
+Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
+  std::unique_ptr<Instance> self(new Instance(settings));
+  Engine::Parts parts;
+  parts.kernels = pick_kernels();
+  if (!parts.kernels)
+    return Error{Code::unsupported, "guide_torch: this CPU has neither AVX-512 nor AVX2 with FMA, which the engine needs", {}};
+  parts.crew = std::make_unique<Crew>(settings.threads > 0 ? static_cast<int>(settings.threads)
+                                                           : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  TokenizerData tokens;
+  std::shared_ptr<Arena> arena;
+  if (settings.model.empty()) {
+    tokens = make_byte_tokenizer();
+    self->template_source_ = kChatMlTemplate;
+    const Result<Config> config = random_config(settings.random, static_cast<int64_t>(tokens.tokens.size()));
+    if (!config) return config.error();
+    self->config_ = *config;
+    if (const Result<> good = check_config(*config); !good) return good.error();
+    arena = random_weights(*config, Layout(*config), settings.seed);
+    self->identity_ = "random:" + fingerprint(*arena);
+  } else {
+    const Result<std::unique_ptr<ModelFile>> file = ModelFile::open(settings.model);
+    if (!file) return file.error();
+    self->config_ = (*file)->config();
+    tokens = (*file)->tokenizer();
+    self->template_source_ = (*file)->chat_template().empty() ? kChatMlTemplate : (*file)->chat_template();
+    const Result<std::shared_ptr<Arena>> read = read_weights(**file, Layout(self->config_), *parts.crew);
+    if (!read) return read.error();
+    arena = *read;
+    const Result<std::string> hash = (*file)->identity();
+    if (!hash) return hash.error();
+    self->identity_ = "sha256:" + *hash;
+  }
+  const Config &config = self->config_;
+  if (config.head_dim % 16 != 0)
+    return Error{Code::unsupported, "model '" + settings.name + "' has heads of " + std::to_string(config.head_dim) +
+                                        " dimensions; the engine computes multiples of 16", {}};
+  const auto special = [&](int32_t id) {
+    return id >= 0 && id < static_cast<int32_t>(tokens.tokens.size()) ? tokens.tokens[id] : std::string();
+  };
+  Result<ChatTemplate> chat = ChatTemplate::parse(self->template_source_, special(tokens.bos), special(tokens.eos));
+  if (!chat) return Error{chat.error().code, "model '" + settings.name + "': " + chat.error().message, {}};
+  self->template_ = std::make_unique<ChatTemplate>(std::move(*chat));
+  Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::make(std::move(tokens));
+  if (!tokenizer) return tokenizer.error();
+  self->tokenizer_ = std::move(*tokenizer);
+
+  const size_t block = KvPool::block_bytes(config);
+  parts.limits.context = settings.context > 0 ? std::min(settings.context, config.context) : std::min<int64_t>(config.context, 8192);
+  parts.limits.max_batch = static_cast<int>(settings.max_batch);
+  parts.limits.reuse = settings.prefix_reuse;
+  parts.limits.kv_bytes = settings.kv_bytes > 0
+      ? settings.kv_bytes
+      : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(parts.limits.context)));
+  if (parts.limits.kv_bytes < block)
+    return invalid("guide_torch: kv_bytes is " + std::to_string(settings.kv_bytes) + "; one block of 16 tokens takes " +
+                   std::to_string(block));
+  parts.weights = std::make_unique<Weights>(config, std::move(arena));
+  parts.tokenizer = self->tokenizer_.get();
+
+  self->identity_ = std::string("guide_torch/") + kVersion + " " + settings.name + " " + self->identity_;
+  self->info_ = Json{{"name", settings.name}, {"architecture", config.arch}, {"parameters", parts.weights->layout().count},
+                     {"layers", config.layers}, {"hidden", config.hidden}, {"context", parts.limits.context},
+                     {"vocabulary", config.vocab}, {"device", "cpu"}, {"kernels", parts.kernels->name},
+                     {"threads", parts.crew->size()}, {"bytes", parts.weights->layout().floats * sizeof(float)},
+                     {"kv_bytes", parts.limits.kv_bytes}, {"max_batch", parts.limits.max_batch}}.dump();
+  self->core = core_table();
+  self->guide = guide_table();
+  self->embedder = embedder_table(config.hidden);
+  self->engine_ = std::make_unique<Engine>(std::move(parts));
+  return self;
+}
+
+Result<std::vector<int32_t>> Instance::render(const std::string &messages_json) const {
+  const Json json = Json::parse(messages_json, nullptr, false);
+  if (!json.is_array() || json.empty()) return invalid("messages are no JSON list of {\"role\":...,\"content\":...}");
+  std::vector<Message> messages;
+  for (const Json &m : json) {
+    if (!m.is_object() || !m.contains("role") || !m.contains("content") || !m["role"].is_string() || !m["content"].is_string())
+      return invalid("message " + std::to_string(messages.size() + 1) + " is " + m.dump().substr(0, 80) +
+                     "; it needs the texts \"role\" and \"content\"");
+    messages.push_back({m["role"], m["content"]});
+  }
+  const Result<std::string> prompt = template_->render(messages, true);
+  if (!prompt) return prompt.error();
+  return tokenizer_->encode(*prompt);
+}
+
+Trainer &Instance::trainer() {
+  if (!trainer_) {
+    Engine &e = *engine_;
+    trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), e.context(), e.crew());
+  }
+  return *trainer_;
+}
+
+Result<TrainStats> Instance::train(const gcop_train_request &request, const std::function<bool()> &cancelled) {
+  Weights &weights = engine_->weights();
+  const Version &current = *weights.find("current");
+  if (request.expect_version != 0 && request.expect_version != current.number)
+    return invalid("the samples were drawn from version " + std::to_string(request.expect_version) +
+                   " of the weights and \"current\" is at version " + std::to_string(current.number));
+  Result<TrainStats> stats = trainer().step(*current.arena, request, cancelled);
+  if (!stats) return stats;
+  weights.changed("current");
+  engine_->weights_changed("current");
+  return stats;
+}
+
+Result<> Instance::copy(const std::string &source, const std::string &to) {
+  if (to.empty()) return invalid("copy needs a name for the new weights");
+  if (Result<> done = engine_->weights().copy(source, to); !done) return done;
+  engine_->weights_changed(to);
+  if (to == "current") trainer().optimizer().reset();
+  return Unit{};
+}
+
+Result<> Instance::drop(const std::string &name) {
+  if (Result<> done = engine_->weights().drop(name); !done) return done;
+  engine_->weights_changed(name);
+  return Unit{};
+}
+
+Result<> Instance::save(const std::string &name, const std::string &dir, bool optimizer) {
+  const Version *version = engine_->weights().find(name);
+  if (!version) return engine_->weights().unknown(name);
+  std::vector<TensorOut> tensors;
+  for (const Parameter &p : engine_->weights().layout().parameters)
+    tensors.push_back({p.name, p.shape, [arena = version->arena, offset = p.offset] { return arena->data() + offset; }});
+  std::vector<FileOut> more;
+  if (optimizer)
+    more.push_back({kOptimizerFile, [this](const std::string &path) { return trainer().optimizer().write(path); }});
+  return write_hf_dir(dir, config_, tokenizer_->data(), template_source_, tensors, StoredAs::f32, more);
+}
+
+Result<> Instance::load(const std::string &name, const std::string &dir) {
+  const Result<std::unique_ptr<ModelFile>> file = ModelFile::open(dir);
+  if (!file) return file.error();
+  const auto shape = [](const Config &c) {
+    return std::make_tuple(c.arch, c.vocab, c.hidden, c.layers, c.heads, c.kv_heads, c.head_dim, c.intermediate, c.tied, c.qkv_bias);
+  };
+  if (shape((*file)->config()) != shape(config_))
+    return invalid("'" + dir + "' holds a model of another shape than '" + settings_.name + "'; load it as a model of its own");
+  Result<std::shared_ptr<Arena>> arena = read_weights(**file, engine_->weights().layout(), engine_->crew());
+  if (!arena) return arena.error();
+  if (name == "current") {
+    const std::string path = dir + "/" + kOptimizerFile;
+    struct stat there;
+    if (stat(path.c_str(), &there) != 0) trainer().optimizer().reset();
+    else if (Result<> read = trainer().optimizer().read(path); !read) return read;
+  }
+  engine_->weights().put(name, std::move(*arena));
+  engine_->weights_changed(name);
+  return Unit{};
+}
+
+void write_error(gcop_error *out, gcop_status status, const std::string &message) noexcept {
+  if (!out || !GCOP_HAS(out, message)) return;
+  out->code = status;
+  const size_t n = std::min(message.size(), sizeof out->message - 1);
+  std::memcpy(out->message, message.data(), n);
+  out->message[n] = '\0';
+}
+
+Error current_exception_error() noexcept {
+  try {
+    try {
+      throw;
+    } catch (const std::bad_alloc &) {
+      return {Code::exhausted, "guide_torch ran out of memory; lower kv_bytes, max_batch or the training batch", {}};
+    } catch (const std::exception &e) {
+      const std::string what = e.what();
+      return {Code::internal, "guide_torch: " + what.substr(0, what.find('\n')), {}};
+    } catch (...) {
+      return {Code::internal, "guide_torch: an unknown exception", {}};
+    }
+  } catch (...) {
+    return {};  // no memory left even for the message
+  }
+}
+
+}  // namespace gcop::guide_torch

@@ -1,0 +1,101 @@
+// One loaded model behind the plugin's C interfaces (guide_abi.cpp, core_abi.cpp, embedder_abi.cpp). Made by create(),
+// constant afterwards but for what the engine owns. [any]
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gcop/plugin.h>
+
+#include "base/result.hpp"
+#include "chat_template.hpp"
+#include "engine.hpp"
+#include "tokenizer.hpp"
+#include "trainer.hpp"
+
+namespace gcop::guide_torch {
+
+extern const char *const kVersion;
+extern const char *const kConfigSchema;
+
+// create()'s config, checked. Defaults: kConfigSchema.
+struct Settings {
+  std::string model, random, name, role = "guide";
+  int64_t context = 0, max_batch = 64, threads = 0;
+  uint64_t kv_bytes = 0, seed = 0;
+  bool prefix_reuse = true;
+};
+Result<Settings> parse_settings(const std::string &json);
+
+class Instance {
+ public:
+  static Result<std::unique_ptr<Instance>> make(const Settings &settings);
+
+  Result<std::vector<int32_t>> render(const std::string &messages_json) const;
+  const Tokenizer &tokenizer() const { return *tokenizer_; }
+  Engine &engine() { return *engine_; }
+  const std::string &name() const { return settings_.name; }
+  const std::string &role() const { return settings_.role; }
+  const std::string &identity() const { return identity_; }
+  const std::string &info() const { return info_; }
+  int64_t hidden() const { return config_.hidden; }
+  int64_t vocab() const { return config_.vocab; }
+
+  // Bodies of the engine's jobs. [engine thread]
+  Result<TrainStats> train(const gcop_train_request &request, const std::function<bool()> &cancelled);
+  Result<> copy(const std::string &from, const std::string &to);
+  Result<> drop(const std::string &name);
+  Result<> save(const std::string &name, const std::string &dir, bool optimizer);
+  Result<> load(const std::string &name, const std::string &dir);
+
+  gcop_core core;          // tables, filled in by make()
+  gcop_guide guide;
+  gcop_embedder embedder;
+
+ private:
+  explicit Instance(const Settings &settings) : settings_(settings) {}
+  Trainer &trainer();
+
+  Settings settings_;
+  Config config_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::string template_source_;
+  std::unique_ptr<ChatTemplate> template_;
+  std::string identity_, info_;
+  std::unique_ptr<Trainer> trainer_;   // made by the first call that needs it
+  std::unique_ptr<Engine> engine_;     // last: its thread ends first
+};
+
+gcop_core core_table();
+gcop_guide guide_table();
+gcop_embedder embedder_table(int64_t hidden);
+
+// What the C functions share.
+inline Instance &from(gcop_instance *raw) { return *reinterpret_cast<Instance *>(raw); }
+inline gcop_str view(const std::string &s) { return {s.data(), s.size()}; }
+inline std::string text(gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); }
+void write_error(gcop_error *out, gcop_status status, const std::string &message) noexcept;
+// The exception in flight as an Error of one line: LibTorch puts a stack trace behind its first one.
+Error current_exception_error() noexcept;
+
+// Posts a job whose body gives a Result<T>; answer(status, message, const T *) is called once.
+template <class T, class Body, class Answer>
+void post_job(Instance &instance, const gcop_op *op, std::string writes, Body body, Answer answer) {
+  Job job;
+  job.op = op;
+  job.writes = std::move(writes);
+  job.run = [body, answer] {
+    std::optional<Result<T>> result;
+    try {
+      result.emplace(body());
+    } catch (...) {
+      result.emplace(current_exception_error());
+    }
+    if (*result) answer(GCOP_OK, std::string(), &result->value());
+    else answer(static_cast<gcop_status>(result->error().code), result->error().message, nullptr);
+  };
+  job.refuse = [answer](gcop_status status, const std::string &why) { answer(status, why, static_cast<const T *>(nullptr)); };
+  instance.engine().post(std::move(job));
+}
+
+}  // namespace gcop::guide_torch

@@ -1,0 +1,51 @@
+// The arithmetic of a decoder step on the CPU, one table of functions per instruction set, chosen once at run time.
+//
+// Activations lie in panels: [panel][feature][lane], one token per lane. A weight matrix stays as the model file has it,
+// [out][in]; one weight is broadcast against the lanes of a panel. So weights are read once for up to two panels of
+// tokens, nothing is packed, and the trainer works on the same memory. Each value is summed in one fixed order that
+// does not depend on what else is in the batch: alone, batched, sampled or scored, a token gets the same bits.
+//
+// Any thread; the functions keep no state.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace gcop::guide_torch {
+
+constexpr int kBlockTokens = 16;  // tokens in one block of the key/value pool
+constexpr int kHeadChunk = 96;    // vocabulary entries that share one LogitStats
+
+// Over one chunk of the vocabulary, for one lane.
+struct LogitStats {
+  float max;
+  float sum;           // of exp(x - max)
+  float tempered_sum;  // of exp((x - max) * inverse temperature)
+  int32_t argmax;      // lowest id that has max
+};
+
+struct Kernels {
+  const char *name;
+  int lanes;
+  // y[panel][n][lane] = sum_k w[n][k] x[panel][k][lane] (+ bias[n]) for n in [begin, end); panel strides in floats.
+  void (*gemm)(const float *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+               int panels, int begin, int end);
+  // gate[...] = silu(gate) * up over features [begin, end).
+  void (*swiglu)(float *gate, const float *up, size_t stride, int panels, int begin, int end);
+  // One panel: x += add (unless null); out = x / rms(x) * weight.
+  void (*rmsnorm)(float *x, const float *add, const float *weight, float *out, int n, float eps);
+  // One panel of heads, [head][dim][lane], rotated in place by cos and sin, [dim / 2][lane].
+  void (*rope)(float *x, const float *cos, const float *sin, int heads, int dim);
+  // One query group against one key/value head: q [group][dim] (already scaled), blocks' keys [dim][16] and values
+  // [16][dim] at pool + blocks[i] * block_stride; scores is scratch for group * round_up(tokens, 16) floats.
+  void (*attention)(const float *q, int group, int dim, const float *keys, const float *values, size_t block_stride,
+                    const int32_t *blocks, int tokens, float *scores, float *out);
+  // Statistics of logits [n][lane] of one panel; ids start at first.
+  void (*logit_stats)(const float *logits, int n, int32_t first, const float *inverse_temperature, LogitStats *out);
+};
+
+// nullptr if this CPU has neither AVX-512 nor AVX2 with FMA.
+const Kernels *pick_kernels();
+const Kernels *kernels_avx2();
+const Kernels *kernels_avx512();
+
+}  // namespace gcop::guide_torch

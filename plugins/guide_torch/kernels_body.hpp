@@ -1,0 +1,251 @@
+// The kernels, written once over the vector width; included by kernels_avx2.cpp and kernels_avx512.cpp only, each
+// compiled for its instruction set. Everything sits in an unnamed namespace, so that no symbol of one width can be
+// taken for the other's by the linker.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels.hpp"
+
+namespace gcop::guide_torch {
+namespace {
+
+constexpr int L = GCOP_LANES;
+typedef float Vec __attribute__((vector_size(L * 4)));
+typedef int32_t IVec __attribute__((vector_size(L * 4)));
+typedef float Loose __attribute__((vector_size(L * 4), aligned(4)));  // for unaligned addresses
+
+inline Vec load(const float *p) { return *reinterpret_cast<const Loose *>(p); }
+inline void store(float *p, Vec v) { *reinterpret_cast<Loose *>(p) = v; }
+inline Vec splat(float f) { return f - Vec{}; }
+inline Vec vmax(Vec a, Vec b) { return a > b ? a : b; }
+
+// Relative error about 2e-7 over the whole range; below -87 the result is 0.
+inline Vec vexp(Vec x) {
+  const Vec low = splat(-87.0f);
+  const IVec tiny = x < low;
+  x = x > 88.0f ? splat(88.0f) : (tiny ? low : x);
+  const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const Vec n = (x * 1.44269504088896341f + shift) - shift;
+  Vec r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vec p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const IVec bits = (__builtin_convertvector(n, IVec) + 127) << 23;
+  p = p * (Vec)bits;  // same bits, read as floats
+  return tiny ? Vec{} : p;
+}
+
+// R weight rows against P panels over k inputs; sums go on from y unless `fresh`.
+template <int R, int P>
+inline void tile(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+                 bool fresh, const float *bias) {
+  Vec acc[R][P];
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p)
+      acc[r][p] = fresh ? splat(bias ? bias[r] : 0.0f) : load(y + p * y_stride + r * L);
+  int i = 0;
+  for (; i + 16 <= k; i += 16) {
+    for (int r = 0; r < R; ++r) _mm_prefetch(reinterpret_cast<const char *>(w + (R + r) * ldw + i), _MM_HINT_T0);
+#pragma GCC unroll 4
+    for (int j = i; j < i + 16; ++j) {
+      Vec in[P];
+      for (int p = 0; p < P; ++p) in[p] = load(x + p * x_stride + static_cast<size_t>(j) * L);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        const Vec b = splat(w[r * ldw + j]);
+        for (int p = 0; p < P; ++p) acc[r][p] += b * in[p];
+      }
+    }
+  }
+  for (; i < k; ++i) {
+    for (int p = 0; p < P; ++p) {
+      const Vec in = load(x + p * x_stride + static_cast<size_t>(i) * L);
+      for (int r = 0; r < R; ++r) acc[r][p] += splat(w[r * ldw + i]) * in;
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p) store(y + p * y_stride + r * L, acc[r][p]);
+}
+
+template <int P>
+inline void rows(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+                 bool fresh, const float *bias, int n) {
+  constexpr int kRows = P == 1 ? 12 : 6;
+  int i = 0;
+  for (; i + kRows <= n; i += kRows)
+    tile<kRows, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+  for (; i + 4 <= n; i += 4)
+    tile<4, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+  for (; i < n; ++i)
+    tile<1, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+}
+
+void gemm(const float *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+          int panels, int begin, int end) {
+  constexpr int kDepth = 512;  // a panel's slice of 512 inputs stays in the first-level cache over all rows
+  const size_t ldw = static_cast<size_t>(k);
+  for (int from = 0; from < k; from += kDepth) {
+    const int depth = std::min(kDepth, k - from);
+    const bool fresh = from == 0;
+    int p = 0;
+    for (; p + 2 <= panels; p += 2)
+      rows<2>(w + begin * ldw + from, ldw, x + p * x_stride + static_cast<size_t>(from) * L, x_stride,
+              y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
+              end - begin);
+    if (p < panels)
+      rows<1>(w + begin * ldw + from, ldw, x + p * x_stride + static_cast<size_t>(from) * L, x_stride,
+              y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
+              end - begin);
+  }
+}
+
+void swiglu(float *gate, const float *up, size_t stride, int panels, int begin, int end) {
+  for (int p = 0; p < panels; ++p) {
+    float *g = gate + p * stride;
+    const float *u = up + p * stride;
+    for (size_t i = static_cast<size_t>(begin) * L; i < static_cast<size_t>(end) * L; i += L) {
+      const Vec v = load(g + i);
+      store(g + i, v / (1.0f + vexp(-v)) * load(u + i));
+    }
+  }
+}
+
+void rmsnorm(float *x, const float *add, const float *weight, float *out, int n, float eps) {
+  Vec squares[4] = {};
+  for (int i = 0; i < n; ++i) {
+    Vec v = load(x + static_cast<size_t>(i) * L);
+    if (add) {
+      v += load(add + static_cast<size_t>(i) * L);
+      store(x + static_cast<size_t>(i) * L, v);
+    }
+    squares[i & 3] += v * v;
+  }
+  const Vec mean = ((squares[0] + squares[1]) + (squares[2] + squares[3])) / static_cast<float>(n) + eps;
+  Vec scale;
+  for (int l = 0; l < L; ++l) scale[l] = 1.0f / std::sqrt(mean[l]);
+  for (int i = 0; i < n; ++i)
+    store(out + static_cast<size_t>(i) * L, load(x + static_cast<size_t>(i) * L) * scale * weight[i]);
+}
+
+void rope(float *x, const float *cos, const float *sin, int heads, int dim) {
+  const int half = dim / 2;
+  for (int h = 0; h < heads; ++h) {
+    float *head = x + static_cast<size_t>(h) * dim * L;
+    for (int d = 0; d < half; ++d) {
+      const Vec c = load(cos + d * L), s = load(sin + d * L);
+      const Vec a = load(head + d * L), b = load(head + (d + half) * L);
+      store(head + d * L, a * c - b * s);
+      store(head + (d + half) * L, b * c + a * s);
+    }
+  }
+}
+
+constexpr int kSplit = kBlockTokens / L;  // vectors that hold one value for each token of a block
+
+template <int G>
+inline void dot_block(const float *q, int dim, const float *k, float *scores, size_t stride) {
+  Vec acc[G][kSplit] = {};
+  for (int d = 0; d < dim; ++d)
+    for (int s = 0; s < kSplit; ++s) {
+      const Vec key = load(k + d * kBlockTokens + s * L);
+      for (int g = 0; g < G; ++g) acc[g][s] += splat(q[g * dim + d]) * key;
+    }
+  for (int g = 0; g < G; ++g)
+    for (int s = 0; s < kSplit; ++s) store(scores + g * stride + s * L, acc[g][s]);
+}
+
+template <int G>
+inline void mix(const float *scores, size_t stride, const float *values, size_t block_stride, const int32_t *blocks,
+                int tokens, int dim, int from, const float *inverse, float *out) {
+  constexpr int kWide = 16 / L;
+  Vec acc[G][kWide] = {};
+  for (int t0 = 0; t0 < tokens; t0 += kBlockTokens) {
+    const float *v = values + static_cast<size_t>(blocks[t0 / kBlockTokens]) * block_stride + from;
+    const int n = std::min(kBlockTokens, tokens - t0);
+    for (int t = 0; t < n; ++t)
+      for (int s = 0; s < kWide; ++s) {
+        const Vec value = load(v + static_cast<size_t>(t) * dim + s * L);
+        for (int g = 0; g < G; ++g) acc[g][s] += splat(scores[g * stride + t0 + t]) * value;
+      }
+  }
+  for (int g = 0; g < G; ++g)
+    for (int s = 0; s < kWide; ++s) store(out + g * dim + from + s * L, acc[g][s] * inverse[g]);
+}
+
+template <int G>
+void attend(const float *q, int dim, const float *keys, const float *values, size_t block_stride, const int32_t *blocks,
+            int tokens, float *scores, float *out) {
+  const size_t stride = static_cast<size_t>((tokens + kBlockTokens - 1) / kBlockTokens) * kBlockTokens;
+  for (int t = 0; t < tokens; t += kBlockTokens)
+    dot_block<G>(q, dim, keys + static_cast<size_t>(blocks[t / kBlockTokens]) * block_stride, scores + t, stride);
+  float inverse[G];
+  for (int g = 0; g < G; ++g) {
+    float *row = scores + g * stride;
+    for (size_t t = tokens; t < stride; ++t) row[t] = -INFINITY;
+    Vec top = load(row);
+    for (size_t t = L; t < stride; t += L) top = vmax(top, load(row + t));
+    float max = top[0];
+    for (int l = 1; l < L; ++l) max = std::max(max, top[l]);
+    Vec sum = {};
+    for (size_t t = 0; t < stride; t += L) {
+      const Vec e = vexp(load(row + t) - max);
+      sum += e;
+      store(row + t, e);
+    }
+    float total = 0;
+    for (int l = 0; l < L; ++l) total += sum[l];
+    inverse[g] = 1.0f / total;
+  }
+  for (int from = 0; from < dim; from += 16)
+    mix<G>(scores, stride, values, block_stride, blocks, tokens, dim, from, inverse, out);
+}
+
+void attention(const float *q, int group, int dim, const float *keys, const float *values, size_t block_stride,
+               const int32_t *blocks, int tokens, float *scores, float *out) {
+  while (group > 0) {
+    const int g = group >= 4 && group != 5 && group != 6 ? 4 : std::min(group, 3);
+    switch (g) {
+      case 4: attend<4>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
+      case 3: attend<3>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
+      case 2: attend<2>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
+      default: attend<1>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
+    }
+    q += g * dim;
+    out += g * dim;
+    group -= g;
+  }
+}
+
+void logit_stats(const float *logits, int n, int32_t first, const float *inverse_temperature, LogitStats *out) {
+  Vec max = load(logits);
+  IVec where = IVec{} + first;
+  for (int i = 1; i < n; ++i) {
+    const Vec v = load(logits + static_cast<size_t>(i) * L);
+    const IVec more = v > max;
+    max = more ? v : max;
+    where = more ? IVec{} + (first + i) : where;
+  }
+  const Vec scale = load(inverse_temperature);
+  bool tempered = false;
+  for (int l = 0; l < L; ++l) tempered = tempered || scale[l] != 1.0f;
+  Vec sum = {}, tempered_sum = {};
+  for (int i = 0; i < n; ++i) sum += vexp(load(logits + static_cast<size_t>(i) * L) - max);
+  if (tempered)
+    for (int i = 0; i < n; ++i) tempered_sum += vexp((load(logits + static_cast<size_t>(i) * L) - max) * scale);
+  else
+    tempered_sum = sum;
+  for (int l = 0; l < L; ++l) out[l] = {max[l], sum[l], scale[l] == 1.0f ? sum[l] : tempered_sum[l], where[l]};
+}
+
+constexpr Kernels kTable = {GCOP_KERNELS_NAME, L, gemm, swiglu, rmsnorm, rope, attention, logit_stats};
+
+}  // namespace
+}  // namespace gcop::guide_torch

@@ -1,0 +1,43 @@
+// One optimizer step on a weight arena: padding-free forward and backward with LibTorch's autograd, losses in closed
+// form, AdamW. Engine thread only. trainer.cpp is the one file that includes torch headers.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include <gcop/plugin.h>
+
+#include "adamw.hpp"
+#include "base/result.hpp"
+#include "crew.hpp"
+#include "weights.hpp"
+
+namespace gcop::guide_torch {
+
+struct TrainStats {
+  double loss = 0, kl = 0, entropy = 0, clip_frac = 0, ratio_max = 0, grad_norm = 0;
+  uint64_t n_tokens = 0;
+};
+
+class Trainer {
+ public:
+  Trainer(const Config &config, const Layout &layout, int64_t context, Crew &crew);
+  ~Trainer();
+
+  // Changes `weights` and the optimizer's state, or neither when it fails. The request's pointers hold until the return.
+  Result<TrainStats> step(Arena &weights, const gcop_train_request &request, const std::function<bool()> &cancelled);
+  AdamW &optimizer() { return optimizer_; }
+
+ private:
+  struct Pass;  // tensors over the arenas
+  Result<size_t> check(const gcop_train_request &request) const;  // number of masked tokens
+
+  const Config config_;
+  const Layout &layout_;
+  const int64_t context_;
+  Crew &crew_;
+  AdamW optimizer_;
+  std::unique_ptr<Arena> gradients_;
+};
+
+}  // namespace gcop::guide_torch

@@ -1,0 +1,93 @@
+// The model's parameters in memory: fp32, one flat arena for each weight version, laid out alike. The engine's kernels
+// and the trainer's tensors are views into the same arena, so a trained step is sampled from without any copying.
+// Owned and used by the engine thread once it runs; values, no locks.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "model_file.hpp"
+
+namespace gcop::guide_torch {
+
+class Crew;
+
+// Zeroed floats, page-aligned, on huge pages where the kernel has them. Throws std::bad_alloc.
+class Arena {
+ public:
+  explicit Arena(size_t floats);
+  ~Arena();
+  Arena(const Arena &) = delete;
+  Arena &operator=(const Arena &) = delete;
+  float *data() const { return data_; }
+  size_t size() const { return floats_; }
+
+ private:
+  float *data_;
+  size_t floats_;
+};
+
+// Where each parameter lies in an arena.
+struct Parameter {
+  std::string name;
+  std::vector<int64_t> shape;
+  size_t offset = 0, count = 0;
+  bool matrix() const { return shape.size() > 1; }
+};
+
+struct Layout {
+  explicit Layout(const Config &config);
+  size_t index(const std::string &name) const;  // of a name that is there
+  std::vector<Parameter> parameters;
+  size_t floats = 0;   // of an arena
+  size_t count = 0;    // parameters without the gaps
+};
+
+// Pointers into one arena, as the forward pass wants them.
+struct LayerView {
+  const float *norm1, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *norm2, *gate, *up, *down;
+};
+struct ModelView {
+  ModelView(const Config &config, const Layout &layout, const float *arena);
+  const float *embed, *norm, *head;
+  std::vector<LayerView> layers;
+};
+
+struct Version {
+  std::shared_ptr<Arena> arena;
+  std::shared_ptr<const ModelView> view;
+  uint64_t number = 0;
+};
+
+class Weights {
+ public:
+  Weights(Config config, std::shared_ptr<Arena> current);
+
+  const Config &config() const { return config_; }
+  const Layout &layout() const { return layout_; }
+  const Version *find(const std::string &name) const;
+  std::string names() const;                       // "current, sft": for messages
+  void put(const std::string &name, std::shared_ptr<Arena> arena);
+  void changed(const std::string &name);           // its arena was written in place
+  Result<> copy(const std::string &from, const std::string &to);
+  Result<> drop(const std::string &name);
+  Error unknown(const std::string &name) const;
+
+ private:
+  Config config_;
+  Layout layout_;
+  std::map<std::string, Version> versions_;
+  std::map<std::string, uint64_t> counters_;  // survive a drop, so that a number never comes twice
+};
+
+Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout &layout, Crew &crew);
+std::shared_ptr<Arena> random_weights(const Config &config, const Layout &layout, uint64_t seed);
+// "random":{"layers":2,"hidden":64,"heads":4,"kv_heads":2,"intermediate":128,"vocab":259,"context":512}, as JSON text.
+Result<Config> random_config(const std::string &json, int64_t tokenizer_vocab);
+// 16 hex digits over the bits of an arena: names weights that no file stands for.
+std::string fingerprint(const Arena &arena);
+
+}  // namespace gcop::guide_torch

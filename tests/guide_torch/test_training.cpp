@@ -1,0 +1,151 @@
+// Training through the C ABI on a tiny random model: it learns, and refuses what it cannot train on.
+#include "plugged.hpp"
+
+using namespace plugged;
+
+TEST_CASE("NLL overfits a few sentences, and sampling then writes them") {
+  const Model m(kTiny);
+  const std::vector<std::string> lines = {"the cat sat on the mat", "a dog ran", "rain falls in spain"};
+  Batch b;
+  for (size_t i = 0; i < lines.size(); ++i) b.add(m.encode("line " + std::to_string(i) + ": "), m.encode(lines[i] + "<|im_end|>"));
+  Trained t;
+  double first = 0;
+  for (int step = 0; step < 120; ++step) {
+    t = m.train(b, Model::nll(), Model::adamw(3e-3f));
+    REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
+    if (step == 0) first = t.result.loss;
+  }
+  CHECK(first > 4);
+  CHECK(t.result.loss < 0.05);
+  CHECK(t.result.n_tokens == b.tokens.size() - 3 * m.encode("line 0: ").size());
+  CHECK(t.result.weights_version == 121);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    Ask ask;
+    ask.max_tokens = 40;
+    auto r = m.sample(m.encode("line " + std::to_string(i) + ": "), ask);
+    CHECK(r->text == lines[i]);
+    CHECK(r->finish == GCOP_FINISH_STOP);
+    CHECK(r->version == 121);
+  }
+}
+
+TEST_CASE("policy gradient raises the probability of what is rewarded, and training is repeatable") {
+  std::vector<float> after;
+  for (int run = 0; run < 2; ++run) {
+    const Model m(kTiny);
+    const std::vector<int32_t> p = m.encode("choose: "), good = m.encode("A"), bad = m.encode("B");
+    Batch b;
+    b.add(p, good);
+    b.add(p, bad);
+    b.advantages = {0.5f, -0.5f};
+    const auto probability = [&](const std::vector<int32_t> &c) {
+      std::vector<int32_t> s = p;
+      s.insert(s.end(), c.begin(), c.end());
+      std::vector<float> lp;
+      REQUIRE(m.score({s}, &lp).status == GCOP_OK);
+      return std::exp(lp.back());
+    };
+    const double good_before = probability(good), bad_before = probability(bad);
+    for (int i = 0; i < 20; ++i) {
+      const Trained t = m.train(b, Model::policy(), Model::adamw(1e-3f));
+      REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
+      CHECK(t.result.ratio_max == 1);
+      CHECK(t.result.clip_frac == 0);
+    }
+    CHECK(probability(good) > 5 * good_before);
+    CHECK(probability(bad) < bad_before);
+    after.push_back(static_cast<float>(probability(good)));
+  }
+  CHECK(after[0] == after[1]);
+}
+
+TEST_CASE("the result does not depend on how the batch is cut into micro-batches") {
+  // The same 3 sequences, alone and between long ones without weight (advantage 0), which fill micro-batches.
+  std::vector<double> norms, losses;
+  for (const bool padded : {false, true}) {
+    const Model m(kTiny);
+    Batch b;
+    for (int i = 0; i < 3; ++i) {
+      b.add(m.encode("question " + std::to_string(i)), m.encode(" answer " + std::to_string(i)));
+      b.advantages.push_back(static_cast<float>(i) - 0.7f);
+      if (!padded) continue;
+      b.add(m.encode(std::string(400, 'z')), m.encode("zz"));
+      b.advantages.push_back(0);
+    }
+    gcop_loss_options o = Model::policy();
+    if (!padded) o.max_len *= 1;
+    else o.max_len /= 2;  // dr_grpo divides by sequences times max_len
+    const Trained t = m.train(b, o, Model::adamw(1e-4f));
+    REQUIRE(t.status == GCOP_OK);
+    norms.push_back(t.result.grad_norm);
+    losses.push_back(t.result.loss);
+  }
+  CHECK(norms[0] == doctest::Approx(norms[1]).epsilon(1e-4));
+  CHECK(losses[0] == doctest::Approx(losses[1]).epsilon(1e-4));
+}
+
+TEST_CASE("samples before a training step come from the old weights, samples after it from the new") {
+  const Model m(kTiny);
+  Batch b;
+  b.add(m.encode("x"), m.encode("yyyy"));
+  Ask ask;
+  ask.max_tokens = 50;
+  ask.temperature = 1;
+  std::vector<std::unique_ptr<Rollout>> before, after;
+  for (uint64_t i = 0; i < 4; ++i) { ask.seed = i; before.push_back(m.start(m.encode("go"), ask)); }
+  struct Training : Pending { gcop_status status = -1; } p;
+  const gcop_loss_options loss = Model::nll();
+  const gcop_optimizer_options adam = Model::adamw(1e-2f);
+  gcop_train_request q{sizeof q, 0, 1, b.offsets.data(), b.tokens.data(), b.mask.data(), nullptr, nullptr, nullptr, 0, &loss, &adam};
+  m.guide->train(m.raw, &q, &p.op, [](const gcop_op *op, const gcop_train_result *r) {
+    auto &me = static_cast<Training &>(Pending::of(op));
+    me.status = r->status;
+    me.answered();
+  });
+  for (uint64_t i = 0; i < 4; ++i) { ask.seed = i; after.push_back(m.start(m.encode("go"), ask)); }
+  for (auto &r : before) { r->wait(); CHECK(r->version == 1); }
+  for (auto &r : after) { r->wait(); CHECK(r->version == 2); CHECK(r->reused == 0 + (r == after[0] ? 0u : r->reused)); }
+  p.wait();
+  CHECK(p.status == GCOP_OK);
+  CHECK(after[0]->logprobs != before[0]->logprobs);
+}
+
+TEST_CASE("a batch that cannot be trained on is refused and leaves the weights alone") {
+  const Model m(kTiny);
+  const std::vector<int32_t> probe = m.encode("probe");
+  std::vector<float> before, after;
+  REQUIRE(m.score({probe}, &before).status == GCOP_OK);
+  Batch good;
+  good.add(m.encode("a"), m.encode("b"));
+  const auto refused = [&](const Batch &b, const gcop_loss_options &o, const std::string &part, uint64_t expect = 0) {
+    const Trained t = m.train(b, o, Model::adamw(1e-2f), expect);
+    CHECK(t.status == GCOP_INVALID);
+    CHECK_MESSAGE(t.error.find(part) != std::string::npos, t.error);
+  };
+  refused(Batch(), Model::nll(), "at least one sequence");
+  Batch b = good;
+  b.mask = {0, 0};
+  refused(b, Model::nll(), "nothing to train on");
+  b.mask = {1, 1};
+  refused(b, Model::nll(), "first token");
+  b = good;
+  b.tokens[1] = 100000;
+  refused(b, Model::nll(), "100000");
+  refused(good, Model::policy(), "advantages");
+  b = good;
+  b.advantages = {NAN};
+  refused(b, Model::policy(), "finite");
+  b.advantages = {1};
+  gcop_loss_options o = Model::policy();
+  o.max_len = 0;
+  refused(b, o, "max_len");
+  o = Model::policy();
+  o.kl_beta = 0.1f;
+  refused(b, o, "ref_logprobs");
+  refused(good, Model::nll(), "version 9", 9);
+  b = Batch();
+  b.add(std::vector<int32_t>(600, 65), {66});
+  refused(b, Model::nll(), "512");
+  REQUIRE(m.score({probe}, &after).status == GCOP_OK);
+  CHECK(before == after);
+}
