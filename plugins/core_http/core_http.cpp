@@ -61,7 +61,7 @@ class CoreHttp : public Core {
         identity_("core_http/1 " + config_.base_url + " " + config_.model),
         client_(io_, config_),
         work_(asio::make_work_guard(io_)),
-        thread_([this] { io_.run(); }) {}
+        thread_([this] { serve(); }) {}
 
   ~CoreHttp() override {
     asio::post(io_, [this] {
@@ -90,6 +90,7 @@ class CoreHttp : public Core {
   }
 
  private:
+  void serve();
   void start(Request request, Completion<Reply> completion);
   asio::awaitable<void> run(Call &);
   asio::awaitable<bool> wait(Call &, milliseconds);          // false: cancelled
@@ -106,6 +107,18 @@ class CoreHttp : public Core {
   std::unordered_map<uint64_t, std::shared_ptr<Call>> calls_;
   std::thread thread_;
 };
+
+// A handler that throws (memory ran out) costs its own call, whose completion answers by itself, and no other.
+void CoreHttp::serve() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (const std::exception &error) {
+      host_.log(GCOP_LOG_ERROR, config_.key.redact(std::string("core_http: ") + error.what()));
+    }
+  }
+}
 
 void CoreHttp::start(Request request, Completion<Reply> completion) {
   const Op op = completion.op();

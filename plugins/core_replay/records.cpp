@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -82,10 +83,10 @@ Reply read_reply(const json &in) {
 }  // namespace
 
 Records::Records(const std::string &file) : file_(file) {
+  if (std::filesystem::is_directory(file)) throw Failure(GCOP_INVALID, "core_replay: " + file + " is a folder; name a file");
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Failure(GCOP_INVALID, "core_replay: cannot read " + file + ": " + std::strerror(errno));
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  if (in.bad()) throw Failure(GCOP_INVALID, "core_replay: cannot read " + file + "; it must be a file of JSON lines");
   sha256_ = sha256_hex(bytes);
   size_t number = 0;
   for (size_t at = 0; at < bytes.size();) {

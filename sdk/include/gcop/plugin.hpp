@@ -120,7 +120,7 @@ struct Reply {
   uint64_t output_tokens = 0;
   uint64_t reasoning_tokens = 0;
   bool usage_known = false;
-  uint32_t attempts = 1;
+  uint32_t attempts = 0;            // requests that went out over a network
   uint32_t retry_after_ms = 0;
   uint32_t http_status = 0;
   std::string served_model;

@@ -1,0 +1,18 @@
+# find_package(gcop): the target gcop::sdk (headers) and the function gcop_add_plugin. Serves both the installed
+# package and the source tree: the headers are looked for upwards from here.
+set(_gcop_at ${CMAKE_CURRENT_LIST_DIR})
+while(NOT EXISTS ${_gcop_at}/include/gcop/plugin.h)
+  get_filename_component(_gcop_up ${_gcop_at} DIRECTORY)
+  if(_gcop_up STREQUAL _gcop_at)
+    message(FATAL_ERROR "gcop: no include/gcop/plugin.h above ${CMAKE_CURRENT_LIST_DIR}; install the SDK again")
+  endif()
+  set(_gcop_at ${_gcop_up})
+endwhile()
+find_package(Threads REQUIRED)
+if(NOT TARGET gcop_sdk)
+  add_library(gcop_sdk INTERFACE IMPORTED)
+  target_include_directories(gcop_sdk INTERFACE ${_gcop_at}/include)
+  target_compile_features(gcop_sdk INTERFACE cxx_std_17)
+  add_library(gcop::sdk ALIAS gcop_sdk)
+endif()
+include(${CMAKE_CURRENT_LIST_DIR}/GcopPlugin.cmake)
