@@ -1,13 +1,14 @@
 #include "task/task.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <optional>
-#include <regex>
 #include <set>
+#include <sstream>
 #include <system_error>
 
 #include <nlohmann/json.hpp>
@@ -87,9 +88,10 @@ class Row {
   std::optional<Error> error_;
 };
 
+bool is_word(char c) { return c == '_' || std::isalnum(static_cast<unsigned char>(c)); }
+
 bool is_identifier(const std::string &text) {
-  static const std::regex pattern("[A-Za-z_][A-Za-z0-9_]*");
-  return std::regex_match(text, pattern);
+  return !text.empty() && !std::isdigit(static_cast<unsigned char>(text[0])) && std::all_of(text.begin(), text.end(), is_word);
 }
 
 std::string unix_lines(std::string text) {
@@ -97,14 +99,27 @@ std::string unix_lines(std::string text) {
   return text;
 }
 
+// The names that follow `def` or `class` at the start of a line.
+std::set<std::string> defined_names(const std::string &code) {
+  std::set<std::string> names;
+  std::istringstream lines(code);
+  for (std::string line, keyword, rest; std::getline(lines, line);) {
+    std::istringstream words(line);
+    if (!(words >> keyword >> rest) || (keyword != "def" && keyword != "class")) continue;
+    names.insert(rest.substr(0, static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), is_word) - rest.begin())));
+  }
+  return names;
+}
+
 // The first name that the assert calls and the code defines.
 std::string called_name(const std::string &assert_line, const std::string &code) {
-  static const std::regex definition(R"((?:^|\n)[ \t]*(?:def|class)[ \t]+([A-Za-z_]\w*))");
-  static const std::regex call(R"(([A-Za-z_]\w*)[ \t]*\()");
-  std::set<std::string> defined;
-  for (std::sregex_iterator at(code.begin(), code.end(), definition), end; at != end; ++at) defined.insert((*at)[1]);
-  for (std::sregex_iterator at(assert_line.begin(), assert_line.end(), call), end; at != end; ++at)
-    if (defined.count((*at)[1])) return (*at)[1];
+  const std::set<std::string> defined = defined_names(code);
+  for (size_t open = assert_line.find('('); open != std::string::npos; open = assert_line.find('(', open + 1)) {
+    size_t end = open, start;
+    while (end > 0 && assert_line[end - 1] == ' ') --end;
+    for (start = end; start > 0 && is_word(assert_line[start - 1]);) --start;
+    if (const std::string name = assert_line.substr(start, end - start); defined.count(name)) return name;
+  }
   return {};
 }
 
