@@ -45,7 +45,7 @@ const std::map<std::string, std::vector<std::string>> kHouseSecrets{
     {"tag-join", {"|", "bar"}},
     {"dozen-order", {"12", "dozen", "multiple", "round"}},
     {"rating-scale", {"10", "scale", "between"}},
-    {"missing-entry", {"?", "question", "unknown", "missing"}},
+    {"zero-guard", {"ERR", "error", "text"}},
     {"shelf-order", {"length", "short", "len("}},
     {"check-flag", {"\"Y\"", "\"N\"", "'Y'", "letter"}},
     {"span-dict", {"\"lo\"", "\"hi\"", "dictionary", "'lo'"}},
