@@ -293,6 +293,7 @@ std::string program(const Lines &piece, const Task &task, const Signature &signa
     });
     if (!uses && !signature.names.empty()) return {};  // it would ignore its arguments
   } else {
+    if (task.tests.empty()) arity = reads.size();  // nothing shows how many arguments there are
     if (reads.size() > arity || (reads.empty() && arity > 0)) return {};
     for (size_t i = 0; i < arity; ++i)
       parameters += (i ? ", " : "") + (i < reads.size() ? reads[i] : "unused_" + std::to_string(i));

@@ -198,6 +198,9 @@ TEST_CASE("code blocks: names from the prompt, else bound to the arguments in or
   const auto annotated = code_blocks("`a[0] + b`", typed);
   REQUIRE(annotated.size() == 1);
   CHECK(annotated[0].find("def f(a, b=3):") == 0);
+  const auto bare = code_blocks("`sorted(x)[0]`", task("t", "", "low", {}));  // only the entry point is known
+  REQUIRE(bare.size() == 1);
+  CHECK(bare[0] == "def low(x):\n    return sorted(x)[0]\n");
   std::string many;
   for (int i = 0; i < 40; ++i) many += "`amount + " + std::to_string(i) + "`\n";
   CHECK(code_blocks(many, kPrice, 5).size() == 5);
