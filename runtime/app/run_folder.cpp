@@ -1,0 +1,141 @@
+#include "app/run_folder.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/hash.hpp"
+#include "base/log.hpp"
+
+namespace gcop::app {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string first_line_of(const char *command) {
+  std::string out;
+  if (FILE *pipe = popen(command, "r")) {
+    char buffer[256];
+    if (std::fgets(buffer, sizeof buffer, pipe)) out = buffer;
+    pclose(pipe);
+  }
+  while (!out.empty() && (out.back() == '\n' || out.back() == ' ')) out.pop_back();
+  return out;
+}
+
+// The commit of the folder that recipes and scripts come from, with a + when files differ from it.
+std::string commit_of(const std::string &root) {
+  std::string quoted;
+  for (char c : root) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  auto commit = first_line_of(fmt::format("git -C '{}' rev-parse HEAD 2>/dev/null", quoted).c_str());
+  if (commit.empty()) return "unknown";
+  auto dirty = first_line_of(fmt::format("git -C '{}' status --porcelain --untracked-files=no 2>/dev/null", quoted).c_str());
+  return commit + (dirty.empty() ? "" : "+");
+}
+
+std::string new_folder_name(const std::string &recipe) {
+  std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  localtime_r(&now, &parts);
+  char time[32];
+  std::strftime(time, sizeof time, "%Y%m%d-%H%M%S", &parts);
+  return fmt::format("runs/{}-{}-{:04x}", fs::path(recipe).stem().string(), time, std::random_device{}() & 0xffff);
+}
+
+std::string hash_of_file(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return {};
+  std::stringstream text;
+  text << in.rdbuf();
+  return sha256(text.str());
+}
+
+void changed(const json &before, const std::vector<std::string> &folders, const char *what, std::vector<std::string> &out) {
+  for (const auto &[name, hash] : before.items()) {
+    std::string now;
+    for (const auto &folder : folders)
+      if (now.empty()) now = hash_of_file(fs::path(name).is_absolute() ? name : (fs::path(folder) / name).string());
+    if (now != hash.get<std::string>()) out.push_back(fmt::format("{} {} {}", what, name, now.empty() ? "is gone" : "has changed"));
+  }
+}
+
+}  // namespace
+
+Result<std::shared_ptr<store::Store>> make_run_folder(CommandLine &line) {
+  auto &run = line.run;
+  run.out_dir = line.out.empty() ? new_folder_name(run.recipe) : line.out;
+  std::error_code ec;
+  if (fs::exists(run.out_dir + "/run.db", ec))
+    return invalid(fmt::format("--out {}: there is a run in it already; go on with --resume {}, or name another folder", run.out_dir, run.out_dir));
+  fs::create_directories(run.out_dir, ec);
+  if (ec)
+    return Error{Code::denied, fmt::format("cannot make the output folder '{}': {}; name another one with --out DIR", run.out_dir, ec.message()), {}};
+  auto opened = store::Store::open(run.out_dir);
+  if (!opened) return opened;
+  const std::map<std::string, std::string> meta = {
+      {"recipe", fs::absolute(run.recipe, ec).string()},
+      {"recipe_sha256", hash_of_file(run.recipe)},
+      {"args", json(run.args).dump()},
+      {"set", json(run.set).dump()},
+      {"seed", std::to_string(run.seed)},
+      {"profile", run.profile},
+      {"device", run.device},
+      {"commit", commit_of(run.root)},
+      {"argv", json(line.argv).dump(-1, ' ', false, json::error_handler_t::replace)},
+      {"cwd", fs::current_path(ec).string()}};
+  for (const auto &[key, value] : meta)
+    if (auto kept = (*opened)->set_meta(key, value); !kept) return kept.error();
+  return opened;
+}
+
+Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
+  auto &run = line.run;
+  std::error_code ec;
+  if (!fs::exists(line.resume + "/run.db", ec))
+    return invalid(fmt::format("--resume {}: there is no run in it (no run.db)", line.resume));
+  auto opened = store::Store::open(line.resume);
+  if (!opened) return opened;
+  auto meta = (*opened)->meta();
+  auto parsed = [&](const char *key) { return json::parse(meta.contains(key) ? meta[key] : "", nullptr, false); };
+  auto args = parsed("args"), set = parsed("set"), sources = parsed("sources"), plugins = parsed("plugins");
+  if (!meta.contains("recipe") || !args.is_array() || !set.is_object() || !meta.contains("seed"))
+    return invalid(fmt::format("--resume {}: its run.db does not say how the run was started", line.resume));
+  run.recipe = meta["recipe"];
+  run.args = args.get<std::vector<std::string>>();
+  run.profile = meta["profile"];
+  run.seed = std::stoull(meta["seed"]);
+  run.out_dir = line.resume;
+  for (const auto &[key, value] : set.items())
+    if (!run.set.contains(key)) run.set[key] = value.get<std::string>();
+
+  std::vector<std::string> differences;
+  if (auto now = hash_of_file(run.recipe); now != meta["recipe_sha256"])
+    differences.push_back(fmt::format("recipe {} {}", run.recipe, now.empty() ? "is gone" : "has changed"));
+  if (sources.is_object()) {
+    sources.erase(fs::path(run.recipe).lexically_relative(run.root).string());   // said above
+    changed(sources, {run.root, meta["cwd"]}, "script", differences);
+  }
+  if (plugins.is_object()) changed(plugins, plugin_path(), "plugin", differences);
+  if (!differences.empty()) {
+    std::string list;
+    for (const auto &d : differences) list += "\n  " + d;
+    if (!line.accept_changes)
+      return invalid(fmt::format("--resume {}: this is not what the run was started with:{}\nput it back, or go on anyway with --accept-changes",
+                                 line.resume, list));
+    log_warn("going on although:" + list);
+    if (auto kept = (*opened)->set_meta("recipe_sha256", hash_of_file(run.recipe)); !kept) return kept.error();
+  }
+  if (auto kept = (*opened)->set_meta("set", json(run.set).dump()); !kept) return kept.error();
+  return opened;
+}
+
+}  // namespace gcop::app

@@ -1,0 +1,43 @@
+// gcop.report.write.
+#include <fmt/format.h>
+
+#include "lua/api.hpp"
+#include "lua/bind.hpp"
+#include "lua/host.hpp"
+#include "report/report.hpp"
+
+namespace gcop::lua {
+namespace {
+
+// What the host knows better than a recipe: how the run was started.
+void add_origin(Host &host, nlohmann::json &report) {
+  auto meta = host.store() ? host.store()->meta() : std::map<std::string, std::string>{};
+  report["recipe"] = host.state().chunk_name(host.settings().recipe).substr(1);
+  report["seed"] = host.settings().seed;
+  report["profile"] = host.settings().profile;
+  report["device"] = host.settings().device;
+  report["commit"] = meta.contains("commit") ? meta["commit"] : "unknown";
+}
+
+int write(lua_State *L) {
+  Host &host = host_of(L);
+  auto report = to_json(L, 1);
+  add_origin(host, report);
+  auto dir = host.out_path(".");
+  if (!dir) raise(L, dir.error());
+  if (auto written = report::write(*dir, report); !written) raise(L, written.error());
+  return 0;
+}
+
+}  // namespace
+
+extern const Module report_module;
+const Module report_module = {
+    "report", "Reports", "What a run found, for machines and for people.",
+    {}, {},
+    {{"gcop.report.write", write, Waits::no,
+      "Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, seed, profile, device and commit are filled in.",
+      {{"report", "table", "stages, systems, paired, acceptance, grpo, cost; details goes into the HTML only"}}, {}, {},
+      "Raises with the path of a field that is missing, of a wrong type or unknown.", "gcop.report.write { stages = {}, systems = systems, paired = paired }"}}};
+
+}  // namespace gcop::lua
