@@ -15,9 +15,7 @@ namespace {
 
 using namespace jinja;
 
-// A template is a program by a stranger: bounds on its work, its output and its lists.
-constexpr int64_t kMaxSteps = 5'000'000, kMaxRange = 100'000;
-constexpr size_t kMaxOutput = size_t{64} << 20;
+constexpr int64_t kMaxSteps = 5'000'000;
 
 class Renderer {
  public:
@@ -41,7 +39,7 @@ class Renderer {
     for (const Node &node : body) {
       step(node.line);
       Flow flow = one(node, out);
-      if (out.size() > kMaxOutput) fail_at(node.line, "the rendered text is longer than 64 MiB", Code::exhausted);
+      if (out.size() > kMaxText) fail_at(node.line, "the rendered text is longer than 64 MiB", Code::exhausted);
       if (flow != Flow::on) return flow;
     }
     return Flow::on;
@@ -238,7 +236,7 @@ class Renderer {
       if (bounds[2] == 0) fail_at(e.line, "range() with step 0", Code::invalid);
       Json list = Json::array();
       for (int64_t i = bounds[0]; bounds[2] > 0 ? i < bounds[1] : i > bounds[1]; i += bounds[2]) {
-        if (static_cast<int64_t>(list.size()) >= kMaxRange) fail_at(e.line, "range() is longer than " + std::to_string(kMaxRange), Code::exhausted);
+        if (list.size() >= kMaxItems) fail_at(e.line, "range() is longer than 100000", Code::exhausted);
         list.push_back(i);
       }
       return Value::of(std::move(list));

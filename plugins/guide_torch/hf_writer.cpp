@@ -136,7 +136,8 @@ Json config_json(const Config &c, const TokenizerData &tokenizer, StoredAs store
                {"initializer_range", 0.02},
                {"tie_word_embeddings", c.tied},
                {"use_cache", true},
-               {"torch_dtype", stored_as == StoredAs::f32 ? "float32" : "bfloat16"}};
+               {"torch_dtype", stored_as == StoredAs::f32 ? "float32" : "bfloat16"},
+               {"transformers_version", "4.46.0"}};  // whose format this is; newer ones warn where none is named
   if (qwen) {
     json["use_sliding_window"] = false;
   } else {

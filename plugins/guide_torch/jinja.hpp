@@ -71,6 +71,10 @@ Body parse_template(const std::string &source);
   fail("chat template, line " + std::to_string(line) + ": " + what, code);
 }
 
+// No text or list a template builds may be larger: it is a program by a stranger.
+constexpr size_t kMaxText = size_t{64} << 20, kMaxItems = 100'000;
+std::string checked(std::string text, int line);
+
 // Operations on values; `line` goes into the Fault.
 std::string kind_name(const Value &value);
 std::string text_of(const Value &value, int line);  // as {{ value }} prints it

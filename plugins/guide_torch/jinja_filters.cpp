@@ -43,7 +43,8 @@ std::string replace(const std::string &text, const std::string &from, const std:
   if (from.empty()) fail_at(line, "replacing the empty string is not supported");
   std::string out;
   size_t at = 0;
-  for (size_t hit; (hit = text.find(from, at)) != std::string::npos; at = hit + from.size()) out += text.substr(at, hit - at) + to;
+  for (size_t hit; (hit = text.find(from, at)) != std::string::npos; at = hit + from.size())
+    out = checked(std::move(out) + text.substr(at, hit - at) + to, line);
   return out + text.substr(at);
 }
 
@@ -121,7 +122,7 @@ Value apply_filter(const std::string &name, const Value &value, const Arguments 
     for (const Json &item : items_of(value, line)) {
       if (!first) out += between;
       first = false;
-      out += text_of(Value::of(item), line);
+      out = checked(std::move(out) + text_of(Value::of(item), line), line);
     }
     return Value::of(out);
   }

@@ -6,7 +6,9 @@
 namespace gcop::guide_torch::jinja {
 namespace {
 
-constexpr int kMaxDepth = 100;  // of nested expressions and blocks: templates are untrusted
+// Templates are untrusted: bounds on nested expressions and blocks, and on the parts of one expression, since a chain
+// a+a+a+... is as deep a tree as it is long.
+constexpr int kMaxDepth = 100, kMaxParts = 1000;
 
 class Parser {
  public:
@@ -35,6 +37,7 @@ class Parser {
     if (!take_op(text)) unexpected("'" + std::string(text) + "'");
   }
   void expect_close() {
+    parts_ = 0;
     if (token().kind != Token::Kind::close) unexpected("the tag's end");
     ++at_;
   }
@@ -133,6 +136,7 @@ class Parser {
   }
 
   ExprPtr make(Kind kind, std::string text = {}, ExprPtr a = nullptr, ExprPtr b = nullptr) {
+    if (++parts_ > kMaxParts) fail_at(token().line, "the expression is too long");
     auto expr = std::make_unique<Expr>();
     expr->kind = kind;
     expr->line = token().line;
@@ -235,7 +239,7 @@ class Parser {
 
   std::vector<Token> tokens_;
   size_t at_ = 0;
-  int depth_ = 0;
+  int depth_ = 0, parts_ = 0;
 };
 
 ExprPtr Parser::primary() {

@@ -51,6 +51,11 @@ void write_json(const Json &json, std::string &out) {
 
 }  // namespace
 
+std::string checked(std::string text, int line) {
+  if (text.size() > kMaxText) fail_at(line, "a text is longer than 64 MiB", Code::exhausted);
+  return text;
+}
+
 std::string kind_name(const Value &value) {
   if (value.kind == Value::Kind::undefined) return "undefined";
   if (value.kind == Value::Kind::space) return value.name;
@@ -122,11 +127,12 @@ bool contains(const Value &container, const Value &item, int line) {
 }
 
 Value binary(const std::string &op, const Value &a, const Value &b, int line) {
-  if (op == "~") return Value::of(text_of(a, line) + text_of(b, line));
+  if (op == "~") return Value::of(checked(text_of(a, line) + text_of(b, line), line));
   if (!a.defined()) undefined_use(a, line);
   if (!b.defined()) undefined_use(b, line);
-  if (op == "+" && a.is_text() && b.is_text()) return Value::of(a.text() + b.text());
+  if (op == "+" && a.is_text() && b.is_text()) return Value::of(checked(a.text() + b.text(), line));
   if (op == "+" && a.data.is_array() && b.data.is_array()) {
+    if (a.data.size() + b.data.size() > kMaxItems) fail_at(line, "a list is longer than 100000", Code::exhausted);
     Json sum = a.data;
     for (const Json &item : b.data) sum.push_back(item);
     return Value::of(std::move(sum));
