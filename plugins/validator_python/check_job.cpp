@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include <charconv>
+#include <csignal>
 #include <cstring>
 
 #include <nlohmann/json.hpp>
@@ -55,6 +56,7 @@ std::string how_it_ended(const gcop_cell_result &cell, const Limits &limits) {
   if (cell.limits & GCOP_CELL_CPU) return "the program used more than " + std::to_string(limits.cpu_ms) + " ms of CPU time and was stopped";
   if (cell.limits & GCOP_CELL_WALL) return "the program took longer than " + std::to_string(limits.wall_ms) + " ms and was stopped";
   if (cell.limits & GCOP_CELL_MEMORY) return "the program used more than " + std::to_string(limits.mem_bytes >> 20) + " MiB of memory and was stopped";
+  if (cell.signal == SIGKILL) return "the program closed its connection or was killed";   // no limit of ours says so
   if (cell.signal > 0) return "the program crashed (" + std::string(strsignal(cell.signal)) + ")";
   return "the program ended itself with exit code " + std::to_string(cell.exit_code) + " before it answered";
 }

@@ -87,6 +87,13 @@ def ask(*request):
     raise error
 
 
+def inquire(*request):   # before any test runs: nothing that the candidate raises is a test's business
+    try:
+        return ask(*request)
+    except (Exception, Left, Odd) as error:
+        raise Lost("asking for its names " + ("" if isinstance(error, Odd) else "raised ") + describe(error))
+
+
 def rebuild(names, text, args):
     """The candidate's exception as one of ours: its nearest standard base, so that `except ValueError` works."""
     name = str(names[0])[:80]
@@ -165,7 +172,7 @@ class Remote:
 
 
 def describe(error):
-    if isinstance(error, Left):
+    if isinstance(error, (Left, Odd)):
         return str(error)
     return "%s: %s" % (type(error).__name__, str(error)[:400]) if str(error) else type(error).__name__
 
@@ -321,7 +328,7 @@ def judge(entry, setup, tests):
     wanted = [n for n in dict.fromkeys(used) if n == entry or not (n in own or hasattr(builtins, n))]
     passed, failures = 0, []
     try:
-        names = ask("names", wanted)
+        names = inquire("names", wanted)
         if type(names) is not tuple or len(names) != 2 or type(names[0]) is not dict or type(names[1]) is not list:
             raise Lost("sent an answer that is no plain data")
         found, defined = names
@@ -330,7 +337,7 @@ def judge(entry, setup, tests):
                 space[name] = Remote(name, name)
                 remote_names.add(name)
             elif name in found:
-                space[name] = ask("value", name)
+                space[name] = inquire("value", name)
                 remote_names.add(name)
         if found.get(entry) is not True:
             failures.append("the answer defines no function %s; it defines %s" % (

@@ -64,6 +64,8 @@ def _walk(value, out, handle, depth):
         out.append(b"r")
         for part in (value.start, value.stop, value.step):
             _walk(part, out, handle, depth + 1)
+    elif kind is type and value in _TYPES:   # `int` itself, as a test may pass it
+        out.append(_sized(b"y", value.__name__.encode()))
     elif value is Ellipsis:
         out.append(b".")
     elif not _from_library(kind, value, out, handle, depth):
@@ -72,6 +74,9 @@ def _walk(value, out, handle, depth):
 
 _SEQUENCES = {list: b"l", tuple: b"t", set: b"S", frozenset: b"f", type({}.keys()): b"K", type({}.values()): b"V",
               type({}.items()): b"M"}
+
+
+_TYPES = (int, float, str, bool, bytes, bytearray, list, tuple, dict, set, frozenset, complex, range, type(None), object)
 
 
 def _pairs(tag, value, out, handle, depth):
@@ -196,6 +201,8 @@ class Reader:
             return Ellipsis
         if tag == b"h":
             return self.resolve(self.number(), self.chunk().decode("utf-8", "replace"))
+        if tag == b"y":
+            return {t.__name__: t for t in _TYPES}[self.chunk().decode()]
         if tag == b"n":
             return self.resolve(self.chunk().decode(), "")
         if tag == b"Q":

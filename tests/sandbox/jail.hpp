@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -138,24 +139,46 @@ inline size_t open_descriptors() {
   return n;
 }
 
-// Processes that a box of this test could have left: children of ours, and python3 or bwrap run by the box's user.
-inline std::vector<std::string> leftover_processes() {
-  std::vector<std::string> out;
+struct Process {
+  long parent = 0;
+  std::string name;
+  bool nested = false;   // lives in a pid namespace of its own
+};
+
+// Processes that a box of this test has left: children of ours, or python3 in a pid namespace without the bubblewrap
+// that should hold it (other test programs run boxes beside us, which are held).
+inline std::vector<std::string> leftovers_now() {
+  std::map<long, Process> all;
   DIR *dir = opendir("/proc");
   while (const dirent *entry = readdir(dir)) {
     if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
-    const std::string base = std::string("/proc/") + entry->d_name;
-    std::ifstream status(base + "/status");
-    std::string line, name;
-    bool ours = false;
-    while (std::getline(status, line)) {
-      if (line.rfind("Name:", 0) == 0) name = line;
-      if (line == "PPid:\t" + std::to_string(getpid())) ours = true;
-      if (line.rfind("NSpid:", 0) == 0 && line.find('\t', 7) != line.npos && name.find("python") != name.npos) ours = true;
+    std::ifstream status(std::string("/proc/") + entry->d_name + "/status");
+    Process process;
+    for (std::string line; std::getline(status, line);) {
+      if (line.rfind("Name:", 0) == 0) process.name = line.substr(6);
+      if (line.rfind("PPid:", 0) == 0) process.parent = std::strtol(line.c_str() + 5, nullptr, 10);
+      if (line.rfind("NSpid:", 0) == 0) process.nested = line.find('\t', 7) != line.npos;
     }
-    if (ours) out.push_back(base + " " + name);
+    if (!process.name.empty()) all[std::strtol(entry->d_name, nullptr, 10)] = process;
   }
   closedir(dir);
+  std::vector<std::string> out;
+  for (const auto &[pid, process] : all) {
+    bool held = false;
+    for (auto at = all.find(process.parent); at != all.end() && !held; at = all.find(at->second.parent))
+      held = at->second.name == "bwrap" && at->second.parent != getpid();
+    if (process.parent == getpid() || (process.nested && process.name.rfind("python", 0) == 0 && !held))
+      out.push_back(std::to_string(pid) + " " + process.name);
+  }
+  return out;
+}
+
+inline std::vector<std::string> leftover_processes() {
+  std::vector<std::string> out = leftovers_now();
+  for (int i = 0; i < 20 && !out.empty(); ++i) {   // somebody else's box may be ending just now; what stays is ours
+    usleep(100'000);
+    out = leftovers_now();
+  }
   return out;
 }
 

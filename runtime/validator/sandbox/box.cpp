@@ -173,6 +173,9 @@ void Cell::reap() {
   };
   cpu_ns_ = ns(usage.ru_utime) + ns(usage.ru_stime);   // bubblewrap and everything it reaped: the whole box
   next_tick_ = UINT64_MAX;
+  started_.pidfd.reset();   // now, so that nothing is open any more when the run is answered
+  started_.go.reset();
+  inner_pidfd_.reset();
 }
 
 void Cell::end(uint32_t limit_flag) {
