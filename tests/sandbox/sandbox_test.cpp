@@ -154,6 +154,13 @@ TEST_CASE("waiting and running runs can be cancelled, a deadline ends a run, clo
   clock_gettime(CLOCK_MONOTONIC, &now);
   const uint64_t soon = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) + 200'000'000;
   CHECK(jail::Call(service, {jail::python("import time; time.sleep(100)")}, soon).wait().status == GCOP_TIMEOUT);
+  {
+    jail::Call holds(service, {jail::python("import time; time.sleep(100)")});
+    jail::Call waits(service, {jail::python("pass")}, soon);   // soon has passed
+    CHECK(waits.wait().status == GCOP_TIMEOUT);
+    service->cancel(service, holds.op());
+    CHECK(holds.wait().status == GCOP_CANCELLED);
+  }
   jail::Call third(service, {jail::python("import time; time.sleep(100)")});
   jail::Call fourth(service, {jail::python("import time; time.sleep(100)")});
   made->reset();

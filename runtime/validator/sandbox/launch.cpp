@@ -237,13 +237,11 @@ Result<> release(const Jail &jail, Started &started, pid_t inner, const Limits &
   if (jail.drop_user) {
     // A process may limit its own user's processes; root may limit others only with CAP_SYS_RESOURCE, which
     // containers often lack.
-    volatile int result = EPERM;
-    const pid_t pid = spawn([&] {
-      if (become(jail.run_as)) result = apply(inner, rules, std::size(rules));
-    });
+    const pid_t pid = spawn([&] { _exit(become(jail.run_as) ? apply(inner, rules, std::size(rules)) : EPERM); });
+    int status = 0;
     code = pid < 0 ? errno : 0;
-    while (pid > 0 && waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
-    if (pid > 0) code = result;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    if (status != 0) code = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
   } else {
     code = apply(inner, rules, std::size(rules));
   }

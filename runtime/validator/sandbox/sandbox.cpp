@@ -36,6 +36,7 @@ struct Sandbox::Impl {
   bool stopping = false;
   std::vector<std::unique_ptr<Run>> running;   // the thread's own, as all below
   bool has_worked = false;
+  uint64_t first_deadline = UINT64_MAX;        // of those that wait
   std::thread thread;
 
   void ring() {
@@ -96,6 +97,19 @@ struct Sandbox::Impl {
       cancelled.clear();
       if (stopping)
         for (auto &run : running) run->abort(GCOP_CANCELLED, "the sandbox is closing");
+      const uint64_t now = monotonic_ns();
+      first_deadline = UINT64_MAX;
+      for (auto at = waiting.begin(); at != waiting.end();) {
+        const uint64_t deadline = (*at)->op->deadline_ns ? (*at)->op->deadline_ns : UINT64_MAX;
+        if (deadline > now) {
+          first_deadline = std::min(first_deadline, deadline);
+          ++at;
+          continue;
+        }
+        (*at)->abort(GCOP_TIMEOUT, "the call's deadline passed while its sandbox run waited for its turn");
+        over.push_back(std::move(*at));
+        at = waiting.erase(at);
+      }
       while (!waiting.empty() && (waiting.front()->status != GCOP_OK || running.size() + starting.size() < max_boxes)) {
         starting.push_back(std::move(waiting.front()));
         waiting.pop_front();
@@ -109,7 +123,7 @@ struct Sandbox::Impl {
   }
 
   int poll_timeout_ms(uint64_t now) const {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = first_deadline;
     for (const auto &run : running) {
       for (const auto &cell : run->cells) next = std::min(next, cell->next_tick());
       if (run->op->deadline_ns && run->status == GCOP_OK) next = std::min(next, run->op->deadline_ns);
