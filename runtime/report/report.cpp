@@ -71,12 +71,11 @@ std::string fit(json &value, Kind kind) {
       if (!is_count(value)) return "must be a whole number";
       if (value.is_number_float()) value = int64_t(value.get<double>());
       return "";
-    case Kind::interval: {
-      const bool pair = value.is_array() && value.size() == 2 && is_number(value[0]) && is_number(value[1]);
+    case Kind::interval:
       if (is_list(value) && value.empty()) value = json::array({nullptr, nullptr});
-      return pair || value.is_null() || (value.is_array() && value.size() == 2) ? ""
-                                                                                : "must be an interval {low, high}";
-    }
+      return value.is_null() || (value.is_array() && value.size() == 2 && is_number(value[0]) && is_number(value[1]))
+                 ? ""
+                 : "must be an interval {low, high}";
     case Kind::list:
       if (!is_list(value)) return "must be a list";
       if (value.empty()) value = json::array();

@@ -12,7 +12,7 @@
 //   paired[]     {a, b, slice, n, families, diff, ci95, method}           diff = a - b; method "family_t",
 //   "task_bootstrap" acceptance   {proposed, tested, kept, kept_by_origin {origin -> count}, trials, beta_fa,
 //   expected_bad,
-//                 certified_bad_95, m, need}
+//                 certified_bad_95, malformed, leaked, m, need}
 //   sft          {examples, epochs, steps, losses[]}
 //   grpo         {steps, reward_slope, reward_slope_ci95, kl, changed_greedy,
 //                 history[] {step, reward, parts {name -> mean}, kl, valid_rate, leak_rate, ...}}

@@ -178,6 +178,7 @@ json fixture_report() {
   report["acceptance"] = {
       {"proposed", 412},
       {"malformed", 38},
+      {"leaked", 13},
       {"tested", 361},
       {"kept", 97},
       {"kept_by_origin", {{"expert", 61}, {"teacher", 14}, {"expert+refined", 13}, {"teacher+refined", 9}}},

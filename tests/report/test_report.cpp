@@ -87,6 +87,7 @@ TEST_CASE("mistakes are named by their path") {
   CHECK(message({{"systems", 3}}).find("systems must be a list") != std::string::npos);
   CHECK(message({{"acceptance", {{"kept", 1.5}}}}).find("acceptance.kept must be a whole number") != std::string::npos);
   CHECK(message({{"grpo", {{"reward_slope_ci95", 3}}}}).find("grpo.reward_slope_ci95") != std::string::npos);
+  CHECK(message({{"grpo", {{"reward_slope_ci95", {"a", "b"}}}}}).find("interval") != std::string::npos);
   CHECK(message({{"cost", {{"core", "much"}}}}).find("cost.core") != std::string::npos);
   CHECK(message({{"our_own_section", {{"x", 1}}}}) == "accepted");
   CHECK_FALSE(report::checked(json::array()));

@@ -109,7 +109,7 @@ function acceptanceSection() {
   const rows = [{ label: "proposed", parts: [{ value: a.proposed, colour: "var(--base)" }] },
     { label: "tested", parts: [{ value: a.tested, colour: "var(--accent-soft)" }], note: share(a.tested, a.proposed) }, { label: "kept", parts: kept, note: share(a.kept, a.tested) }];
   const claim = (value, what) => el("div", { class: "claim" }, el("b", {}, value), el("span", {}, what));
-  section("acceptance", "Acceptance", `A strategy is kept when the core succeeds with it often enough${a.need ? `: ${a.need} of ${a.m} executions` : ""}. What is not tested was malformed, leaked, or came after enough were kept.`,
+  section("acceptance", "Acceptance", `A strategy is kept when the core succeeds with it often enough${a.need ? `: ${a.need} of ${a.m} executions` : ""}. ${isNumber(a.malformed) || isNumber(a.leaked) ? `Not tested: ${whole(a.malformed || 0)} malformed, ${whole(a.leaked || 0)} that gave the answer away.` : "What is not tested was malformed or gave the answer away."}`,
     origins.length ? el("div", { class: "legend" }, "kept by origin:", origins.map(([origin, n], i) => el("span", { style: `--mark: ${kPalette[i % kPalette.length]}` }, `${origin} ${n}`))) : null,
     bars(rows, { label: "Strategies proposed, tested and kept", format: whole }),
     el("div", { class: "claims" }, claim(percent(a.beta_fa, 1), "of bad strategies are kept by chance, at most (exact)"), claim("≤ " + fixed(a.expected_bad, 1), `bad ones expected among the ${whole(a.kept)} kept`),
