@@ -119,6 +119,10 @@ int run(gcop::app::CommandLine line) {
     });
     loop.run();
   }
+  if (outcome.code == Outcome::wrong && line.resume.empty() && store) {
+    store.reset();
+    gcop::app::remove_run_folder(line.run.out_dir);
+  }
   if (store && outcome.code != Outcome::done && outcome.code != Outcome::wrong)
     outcome.message += fmt::format("\nresume with: gcop-run --resume {}{}", line.run.out_dir,
                                    outcome.code == Outcome::budget ? " --set budget_usd=MORE" : "");

@@ -97,6 +97,13 @@ Result<std::shared_ptr<store::Store>> make_run_folder(CommandLine &line) {
   return opened;
 }
 
+void remove_run_folder(const std::string &dir) {
+  std::error_code ec;
+  for (const auto &entry : fs::directory_iterator(dir, ec))
+    if (entry.path().filename().string().starts_with("run.")) fs::remove(entry.path(), ec);
+  fs::remove(dir, ec);   // refuses while something else is in it
+}
+
 Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   auto &run = line.run;
   std::error_code ec;

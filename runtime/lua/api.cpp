@@ -60,7 +60,8 @@ void check_fields(lua_State *L, int index, const std::vector<Field> &fields, con
 bool fits(lua_State *L, int index, std::string_view type, const std::string &where) {
   int is = lua_type(L, index);
   if (type == "any") return true;
-  if (type.starts_with("fun(")) return is == LUA_TFUNCTION;
+  if (type.starts_with("(")) type = type.substr(1, type.size() - 2);
+  if (type.starts_with("fun(") || type.starts_with("(fun(")) return is == LUA_TFUNCTION;
   if (type.ends_with("[]") || type.starts_with("{") || type.starts_with("table<") || type == "table") return is == LUA_TTABLE;
   if (type.starts_with("\"")) return is == LUA_TSTRING && view(L, index) == type.substr(1, type.size() - 2);
   if (type == "integer") {
@@ -239,6 +240,7 @@ void check_arguments(lua_State *L, const Function &row) {
   if (lua_gettop(L) > index)
     raise(L, fmt::format("{}: takes {} argument{}, got {}", name, row.params.size(), row.params.size() == 1 ? "" : "s",
                          lua_gettop(L) - (index - static_cast<int>(row.params.size()))));
+  lua_settop(L, index);   // what was left out is nil
 }
 
 int call_row(lua_State *L) {

@@ -1,4 +1,5 @@
 // gcop.option, log, progress, json, sha256, random numbers, clock, files.
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -99,6 +100,15 @@ int options(lua_State *L) {
     lua_setfield(L, -2, row.name.c_str());
   }
   return 1;
+}
+
+int plan(lua_State *L) {
+  Options o(L, 1, "gcop.plan");
+  PlanRow row{o.str("stage"), o.str("role")};
+  for (auto [key, value] : {std::pair{"calls", &row.calls}, {"tokens_in", &row.tokens_in}, {"tokens_out", &row.tokens_out}, {"usd", &row.usd}, {"seconds", &row.seconds}})
+    *value = o.num(key, 0, 0, 1e18);
+  host_of(L).plan().push_back(std::move(row));
+  return 0;
 }
 
 // --- telling
@@ -288,6 +298,11 @@ const Module base_module = {
       {}, {{"value", "any", ""}}, "Raises when --set gives a value of another type. Unknown --set keys end the run with exit code 2.",
       "local m = gcop.option(\"m\", { quick = 4, standard = 8 }, \"executions that decide\")"},
      {"gcop.options", options, Waits::no, "The options declared so far.", {}, {}, {{"values", "table<string, any>", "name to value"}}, "", "local all = gcop.options()"},
+     {"gcop.plan", plan, Waits::no, "A line of what --plan prints at the end: what a step expects to call and to cost. Without --plan it is kept and not shown.",
+      {{"options", "table", ""}},
+      {{"stage", "string", ""}, {"role", "string?", "who is called: \"core\", \"teacher\", \"guide\", ..."}, {"calls", "number?", ""}, {"tokens_in", "number?", ""},
+       {"tokens_out", "number?", ""}, {"usd", "number?", ""}, {"seconds", "number?", ""}},
+      {}, "", "if gcop.planning then gcop.plan { stage = \"accept\", role = \"core\", calls = 4 * #tasks.train } end"},
      {"gcop.log", log_line, Waits::no, "One line for people; kept as an event of the run.", {{"text", "string", ""}}, {}, {}, "", "gcop.log(\"accepted \" .. n)"},
      {"gcop.warn", warn, Waits::no, "A warning, also shown under --quiet.", {{"text", "string", ""}}, {}, {}, "", "gcop.warn(\"no strategy was kept\")"},
      {"gcop.progress", progress, Waits::no, "Starts the progress of a step.", {{"label", "string", ""}, {"total", "integer?", "its length, if known"}}, {},

@@ -50,6 +50,7 @@ Host::~Host() {
   scheduler_->close();
   main_.reset();
   unobserved_.clear();
+  state_->close();
 }
 
 void Host::remember_source(const std::string &path, const std::string &text) {
@@ -147,7 +148,22 @@ void Host::await_pending(int rounds) {
     return;
   }
   save_meta();
+  if (settings_.planning && outcome_->code == Outcome::done) console_.print(plan_table());
   if (done_) std::exchange(done_, nullptr)(*outcome_);
+}
+
+std::string Host::plan_table() const {
+  if (plan_.empty()) return "plan: this recipe does not say what it expects to call";
+  std::string out = fmt::format("{:<20} {:<10} {:>8} {:>12} {:>12} {:>10} {:>9}\n", "stage", "role", "calls", "tokens in", "tokens out", "USD", "minutes");
+  PlanRow sum{"all", "", 0, 0, 0, 0, 0};
+  auto line = [&](const PlanRow &r) {
+    return fmt::format("{:<20} {:<10} {:>8.0f} {:>12.0f} {:>12.0f} {:>10.4f} {:>9.1f}", r.stage, r.role, r.calls, r.tokens_in, r.tokens_out, r.usd, r.seconds / 60);
+  };
+  for (const auto &r : plan_) {
+    out += line(r) + "\n";
+    sum.calls += r.calls, sum.tokens_in += r.tokens_in, sum.tokens_out += r.tokens_out, sum.usd += r.usd, sum.seconds += r.seconds;
+  }
+  return out + line(sum);
 }
 
 bool Host::settle() {

@@ -43,6 +43,12 @@ struct Outcome {
   std::string message;
 };
 
+// What a recipe expects of one of its steps: a line of --plan.
+struct PlanRow {
+  std::string stage, role;
+  double calls = 0, tokens_in = 0, tokens_out = 0, usd = 0, seconds = 0;
+};
+
 struct OptionRow {
   std::string name, doc;
   nlohmann::json value, otherwise;
@@ -75,6 +81,7 @@ class Host {
   bool settle();
   bool settled() const { return settled_; }
   std::vector<OptionRow> &options() { return options_; }
+  std::vector<PlanRow> &plan() { return plan_; }
   const std::map<std::string, std::string> &sources() const { return sources_; }   // loaded file -> SHA-256
 
   // The last calls to cores and validators: too many failures of infrastructure end the run.
@@ -106,6 +113,7 @@ class Host {
   void await_pending(int rounds);
   void remember_source(const std::string &path, const std::string &text);
   void save_meta();
+  std::string plan_table() const;
   Outcome outcome_of(const Fiber &task) const;
 
   Loop &loop_;
@@ -118,6 +126,7 @@ class Host {
   std::shared_ptr<Fiber> main_;
   std::function<void(Outcome)> done_;
   std::vector<OptionRow> options_;
+  std::vector<PlanRow> plan_;
   std::map<std::string, std::string> sources_;
   strategy::LiteralIndex literals_;
   std::map<std::string, std::string> plugins_;      // opened plugin file -> SHA-256

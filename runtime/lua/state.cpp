@@ -104,7 +104,12 @@ State::State(StateOptions options, Host *host) : options_(std::move(options)) {
   open_libraries();
 }
 
-State::~State() { lua_close(L_); }
+State::~State() { close(); }
+
+void State::close() {
+  if (L_) lua_close(L_);
+  L_ = nullptr;
+}
 
 // One by one, never luaL_openlibs: no io, no debug (it could lift hooks), no package, no coroutine (a wait inside a
 // recipe's own coroutine would reach the recipe instead of the scheduler).

@@ -30,6 +30,7 @@ class State {
   State &operator=(const State &) = delete;
 
   lua_State *get() const { return L_; }
+  void close();                                  // finalizers run; the host must still be whole
   Result<> load_file(lua_State *L, const std::string &path);   // leaves the compiled chunk on L
   void in_recipe(bool on) { capped_ = on; }      // the cap holds for recipe code; the host itself may go on
   size_t used() const { return used_; }

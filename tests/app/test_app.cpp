@@ -1,0 +1,264 @@
+// The real gcop-run, as a person starts it: what it says and its exit codes.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+bool holds(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+
+struct Ended {
+  int code = -1;
+  std::string text;   // stdout and stderr
+};
+
+// A folder with recipes, in which commands run. Leaves nothing behind.
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "gcop-app-XXXXXX").string();
+    REQUIRE(mkdtemp(pattern.data()));
+    path_ = pattern;
+  }
+  ~Folder() {
+    std::error_code ec;
+    fs::remove_all(path_, ec);
+  }
+  void write(const std::string &name, const std::string &text) const { std::ofstream(path_ / name) << text; }
+  const fs::path &path() const { return path_; }
+
+  // `seen` gets the output so far and the process id after every piece.
+  Ended run(std::vector<std::string> args, const std::function<void(const std::string &, pid_t)> &seen = {}) const {
+    args.insert(args.begin(), GCOP_BIN_DIR "/gcop-run");
+    int pipe_ends[2];
+    REQUIRE(pipe(pipe_ends) == 0);
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      dup2(pipe_ends[1], 1);
+      dup2(pipe_ends[1], 2);
+      close(pipe_ends[0]);
+      close(pipe_ends[1]);
+      if (chdir(path_.c_str()) != 0) _exit(99);
+      setenv("GCOP_ROOT", path_.c_str(), 1);
+      std::vector<char *> argv;
+      for (auto &a : args) argv.push_back(a.data());
+      argv.push_back(nullptr);
+      execv(argv[0], argv.data());
+      _exit(98);
+    }
+    close(pipe_ends[1]);
+    Ended out;
+    char buffer[4096];
+    while (true) {
+      pollfd wait{pipe_ends[0], POLLIN, 0};
+      if (poll(&wait, 1, 120'000) <= 0) {
+        kill(pid, SIGKILL);
+        FAIL("gcop-run is silent for two minutes; it said: " << out.text);
+      }
+      ssize_t n = read(pipe_ends[0], buffer, sizeof buffer);
+      if (n <= 0) break;
+      out.text.append(buffer, static_cast<size_t>(n));
+      if (seen) seen(out.text, pid);
+    }
+    close(pipe_ends[0]);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    out.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    return out;
+  }
+
+  std::string only_run() const {
+    std::vector<std::string> runs;
+    for (const auto &entry : fs::directory_iterator(path_ / "runs")) runs.push_back("runs/" + entry.path().filename().string());
+    REQUIRE(runs.size() == 1);
+    return runs[0];
+  }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace
+
+TEST_CASE("--help teaches") {
+  Folder folder;
+  auto ended = folder.run({"--help"});
+  CHECK(ended.code == 0);
+  for (const char *part : {"Examples:", "Exit codes:", "--resume", "--set", "doctor", "130  interrupted"}) CHECK(holds(ended.text, part));
+}
+
+TEST_CASE("mistakes of the command line and of recipes end with code 2") {
+  Folder folder;
+  folder.write("syntax.lua", "local x = 1\nlocal y = = 2\n");
+  folder.write("fine.lua", "gcop.option('m', 4, 'executions')\ngcop.sleep(0)\n");
+  folder.write("typo.lua", "\ngcop.sleeep(1)\n");
+
+  auto ended = folder.run({"syntax.lua"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "syntax.lua:2: unexpected symbol near '='"));
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+
+  ended = folder.run({"fine.lua", "--set", "mm=5"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "'mm', which this recipe does not declare"));
+  CHECK(holds(ended.text, "m = 4  executions"));
+
+  ended = folder.run({"absent.lua"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "cannot read 'absent.lua': No such file"));
+
+  ended = folder.run({"typo.lua", "--check"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "typo.lua:2: attempt to call a nil value (field 'sleeep')"));
+
+  CHECK(folder.run({}).code == 2);
+  CHECK(folder.run({"fine.lua", "--nonsense"}).code == 2);
+  CHECK(folder.run({"fine.lua", "--profile", "huge"}).code == 2);
+  CHECK(holds(folder.run({"fine.lua", "--set", "m"}).text, "write it as --set name=value"));
+  CHECK(holds(folder.run({"--resume", "nowhere"}).text, "there is no run in it"));
+  CHECK(holds(folder.run({"fine.lua", "--resume", "x"}).text, "--resume takes the recipe from the run's folder"));
+}
+
+TEST_CASE("--check writes nothing") {
+  Folder folder;
+  folder.write("r.lua", "local c = gcop.core { script = function() return 'x' end }\nc:complete { prompt = 'x' }\n");
+  auto ended = folder.run({"r.lua", "--check"});
+  CHECK(ended.code == 0);
+  CHECK(holds(ended.text, "check: ok"));
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}
+
+TEST_CASE("--plan prints what the recipe expects, and calls nothing") {
+  Folder folder;
+  folder.write("r.lua", R"(
+    gcop.plan { stage = "accept", role = "core", calls = 40, tokens_in = 8000, tokens_out = 4000, usd = 0.25, seconds = 120 }
+    gcop.plan { stage = "evaluate", role = "core", calls = 60 }
+    gcop.core { script = function() error("called") end }:complete { prompt = "x" })");
+  auto ended = folder.run({"r.lua", "--plan"});
+  CHECK(ended.code == 0);
+  CHECK(holds(ended.text, "accept               core             40         8000         4000     0.2500       2.0"));
+  CHECK(holds(ended.text, "all                                  100"));
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}
+
+TEST_CASE("a recipe that fails while it runs ends with code 1 and can be resumed") {
+  Folder folder;
+  folder.write("r.lua", R"(
+    local calls = 0
+    local core = gcop.core { script = function(request) calls = calls + 1 return "answer " .. request.sample end }
+    for i = 1, 3 do core:complete { prompt = "x", sample = i } end
+    print("calls: " .. calls .. " seed " .. gcop.seed .. " " .. gcop.args[1] .. " " .. gcop.option("o", 1))
+    if not gcop.files.read("go") then error("no permission to go") end
+    print("done"))");
+  auto ended = folder.run({"r.lua", "word", "--seed", "5", "--set", "o=3"});
+  CHECK(ended.code == 1);
+  CHECK(holds(ended.text, "calls: 3 seed 5 word 3"));
+  CHECK(holds(ended.text, "r.lua:6: no permission to go"));
+  auto run = folder.only_run();
+  CHECK(holds(ended.text, "resume with: gcop-run --resume " + run));
+
+  folder.write(run + "/go", "");
+  ended = folder.run({"--resume", run});
+  CHECK_MESSAGE(ended.code == 0, ended.text);
+  CHECK(holds(ended.text, "calls: 0 seed 5 word 3"));
+  CHECK(holds(ended.text, "done"));
+
+  folder.write("r.lua", "print('another recipe')");
+  ended = folder.run({"--resume", run});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "has changed"));
+  CHECK(holds(ended.text, "--accept-changes"));
+  ended = folder.run({"--resume", run, "--accept-changes"});
+  CHECK(ended.code == 0);
+  CHECK(holds(ended.text, "another recipe"));
+}
+
+TEST_CASE("Ctrl-C saves and says how to go on") {
+  Folder folder;
+  folder.write("r.lua", "gcop.store.put('a', 'b', 1)\nprint('ready')\nwhile true do gcop.sleep(0.01) end");
+  bool sent = false;
+  auto ended = folder.run({"r.lua"}, [&](const std::string &text, pid_t pid) {
+    if (!sent && holds(text, "ready")) kill(pid, SIGINT), sent = true;
+  });
+  CHECK(ended.code == 130);
+  CHECK(holds(ended.text, "interrupted"));
+  CHECK(holds(ended.text, "resume with: gcop-run --resume " + folder.only_run()));
+
+  folder.write("busy.lua", "print('ready')\ngcop.sleep(0)\nwhile true do pcall(function() while true do end end) end");
+  sent = false;
+  ended = folder.run({"busy.lua"}, [&](const std::string &text, pid_t pid) {
+    if (!sent && holds(text, "ready")) kill(pid, SIGTERM), sent = true;
+  });
+  CHECK(ended.code == 130);
+}
+
+TEST_CASE("budget 0 ends with code 3; a larger one goes on") {
+  Folder folder;
+  folder.write("r.lua", R"(
+    gcop.store.set_budget(gcop.option("budget_usd", 0, "cap"))
+    local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "x" end }
+    local reply, err = core:complete { prompt = "x" }
+    if not reply then error(err) end
+    print("paid"))");
+  auto ended = folder.run({"r.lua"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "budget"));
+  CHECK(holds(ended.text, "resume with: gcop-run --resume " + folder.only_run() + " --set budget_usd=MORE"));
+  ended = folder.run({"--resume", folder.only_run(), "--set", "budget_usd=1"});
+  CHECK_MESSAGE(ended.code == 0, ended.text);
+  CHECK(holds(ended.text, "paid"));
+}
+
+TEST_CASE("an output folder that cannot be written is said before anything is spent") {
+  Folder folder;
+  folder.write("r.lua", "print('ran')");
+  folder.write("file", "");
+  auto ended = folder.run({"r.lua", "--out", "file/below"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "cannot make the output folder 'file/below'"));
+  CHECK_FALSE(holds(ended.text, "ran"));
+  ended = folder.run({"r.lua", "--out", "/proc/self/run"});   // read-only for root as well
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "cannot make the output folder '/proc/self/run'"));
+  CHECK(folder.run({"r.lua", "--out", "mine"}).code == 0);
+  ended = folder.run({"r.lua", "--out", "mine"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "there is a run in it already"));
+}
+
+TEST_CASE("--json is one object a line, --quiet only results") {
+  Folder folder;
+  folder.write("r.lua", "gcop.log('a \"word\"')\nlocal bar = gcop.progress('step', 2)\nbar:add(2)\nbar:done()\nprint('result')");
+  auto ended = folder.run({"r.lua", "--json"});
+  CHECK(ended.code == 0);
+  for (const char *part : {R"({"event":"log","level":"info","text":"a \"word\""})", R"({"event":"print","text":"result"})", R"("event":"progress")", R"("exit":0)"})
+    CHECK(holds(ended.text, part));
+  for (size_t start = 0; start < ended.text.size();) {
+    auto end = ended.text.find('\n', start);
+    CHECK(ended.text[start] == '{');
+    CHECK(ended.text[end - 1] == '}');
+    start = end + 1;
+  }
+  CHECK(folder.run({"r.lua", "--quiet"}).text == "result\n");
+}
+
+TEST_CASE("doctor names each part") {
+  Folder folder;
+  auto ended = folder.run({"doctor"});
+  CHECK((ended.code == 0 || ended.code == 1));
+  CHECK(holds(ended.text, ended.code == 0 ? "everything that recipes need is here" : "something that recipes need is missing"));
+  for (const char *part : {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http", "key OPENAI_API_KEY"}) CHECK(holds(ended.text, part));
+}

@@ -1,0 +1,108 @@
+#include <doctest/doctest.h>
+
+#include "recipe.hpp"
+
+namespace {
+bool holds(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+}  // namespace
+
+TEST_CASE("a core written in Lua gets the request and may wait") {
+  auto ran = run(R"(
+    local core = gcop.core { name = "echo", temperature = 0.5, stop = "END", script = function(request)
+      gcop.sleep(0.01)
+      return { text = request.messages[1].role .. ":" .. request.prompt .. ":" .. request.sample .. ":" .. request.temperature,
+        usage = { input = 7, output = 3 }, finish = "length" }
+    end }
+    local reply = core:complete { messages = { { role = "system", content = "s" }, { role = "user", content = "u" } }, sample = 4 }
+    print(reply.text, reply.finish, reply.tokens_in, reply.tokens_out, reply.cost_usd, reply.cached, reply.model)
+    print(core, core.name))");
+  REQUIRE_MESSAGE(ran.code == 0, ran.message);
+  CHECK(ran.all() == "system:u:4:0.5\tlength\t7\t3\t0.0\tfalse\techo\ngcop.Core echo\techo");
+}
+
+TEST_CASE("what a script does wrong is an err with the traceback") {
+  auto ran = run(R"(
+    local good = gcop.core { script = function() return "fine" end }
+    assert(good:complete { prompt = "x" })
+    local raises = gcop.core { name = "raises", script = function() gcop.sleep(0)
+      error("broken") end }
+    local reply, err = raises:complete { prompt = "x" }
+    print(reply, err.code, err.retryable, err.message)
+    local nothing = gcop.core { script = function() end }
+    print(select(2, nothing:complete { prompt = "x" }).message)
+    local number = gcop.core { script = function() return { text = 3 } end }
+    print(select(2, number:complete { prompt = "x" }).message)
+    local passes = gcop.core { script = function(request) return raises:complete { prompt = request.prompt } end }
+    print(select(2, passes:complete { prompt = "y" }).code))");
+  REQUIRE_MESSAGE(ran.code == 0, ran.message);
+  REQUIRE(ran.printed.size() == 4);
+  CHECK(holds(ran.printed[0], "nil\tinvalid\tfalse\tcore 'raises': the script failed: recipe.lua:5: broken\nstack traceback:"));
+  CHECK(holds(ran.printed[1], "must return a text, a table { text = ... }, or nil and an err; it returned nothing"));
+  CHECK(holds(ran.printed[2], "a table whose text is a number"));
+  CHECK(ran.printed[3] == "invalid");
+}
+
+TEST_CASE("the store answers what was answered before, also in the next process") {
+  Recipe recipe(R"(
+    local calls = 0
+    local core = gcop.core { script = function(request) calls = calls + 1 return request.prompt .. request.seed % 2 * 0 end }
+    local a = core:complete { prompt = "x" }
+    local b = core:complete { prompt = "x" }
+    local c = core:complete { prompt = "x", sample = 1 }
+    print(calls, a.cached, b.cached, c.cached, a.text == b.text))");
+  recipe.keep = true;
+  auto first = recipe.run();
+  CHECK_MESSAGE(first.code == 0, first.message);
+  CHECK(first.all() == "2\tfalse\ttrue\tfalse\ttrue");
+  auto second = recipe.run();
+  CHECK_MESSAGE(second.code == 0, second.message);
+  CHECK(second.all() == "0\ttrue\ttrue\ttrue\ttrue");
+}
+
+TEST_CASE("two scripted cores of one place do not answer for each other") {
+  Recipe recipe(R"(
+    local function make(word) return gcop.core { script = function() return word end } end
+    local one, two = make "one", make "two"
+    print(one:complete { prompt = "x" }.text, two:complete { prompt = "x" }.text, one.identity ~= two.identity))");
+  recipe.keep = true;
+  CHECK(recipe.run().all() == "one\ttwo\ttrue");
+  CHECK(recipe.run().all() == "one\ttwo\ttrue");
+}
+
+TEST_CASE("the budget: calls wait for what others really cost, and then are refused") {
+  Recipe recipe(R"(
+    local core = gcop.core { price = { input = 0, output = 10 }, max_tokens = 100, script = function()
+      gcop.sleep(0.02)
+      return { text = "x", usage = { input = 1, output = 10 } }
+    end }
+    gcop.store.set_budget(0.00145)   -- one call may cost 0.001 and costs 0.0001: five fit one after the other
+    local list = {}
+    for i = 1, 8 do list[i] = i end
+    local replies, errors = gcop.map(list, {}, function(i) return core:complete { prompt = "x", sample = i } end)
+    local answered, refused = 0, 0
+    for i = 1, 8 do
+      if replies[i] then answered = answered + 1 end
+      if errors[i] and errors[i].code == "exhausted" then refused = refused + 1 end
+    end
+    print(answered, refused, ("%.4f"):format(gcop.store.spent())))");
+  recipe.keep = true;
+  auto ran = recipe.run();
+  CHECK(ran.code == 3);
+  CHECK(ran.all() == "5\t3\t0.0005");
+  CHECK(holds(ran.message, "budget"));
+}
+
+TEST_CASE("too many failed calls end the run") {
+  auto ran = run(R"(
+    local core = gcop.core { script = function() error("down") end }
+    for i = 1, 1000 do core:complete { prompt = "x", sample = i } end
+    print("never"))");
+  CHECK(ran.code == 1);
+  CHECK(ran.printed.empty());
+  CHECK(holds(ran.message, "11 of the last 11 calls failed for reasons of infrastructure"));
+  CHECK(holds(ran.message, "down"));
+
+  ran = run("local core = gcop.core { script = function() error('down') end }\ncore:complete { prompt = 'x' }");
+  CHECK(ran.code == 1);
+  CHECK(holds(ran.message, "none of 1 calls succeeded"));
+}
