@@ -10,6 +10,7 @@
 #include "base/result.hpp"
 #include "chat_template.hpp"
 #include "engine.hpp"
+#include "exception.hpp"
 #include "tokenizer.hpp"
 #include "trainer.hpp"
 
@@ -75,8 +76,6 @@ inline Instance &from(gcop_instance *raw) { return *reinterpret_cast<Instance *>
 inline gcop_str view(const std::string &s) { return {s.data(), s.size()}; }
 inline std::string text(gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); }
 void write_error(gcop_error *out, gcop_status status, const std::string &message) noexcept;
-// The exception in flight as an Error of one line: LibTorch puts a stack trace behind its first one.
-Error current_exception_error() noexcept;
 
 // Posts a job whose body gives a Result<T>; answer(status, message, const T *) is called once.
 template <class T, class Body, class Answer>

@@ -23,7 +23,7 @@ struct LossScale {
 };
 
 struct LossSums {
-  double loss = 0, kl = 0, clipped = 0, ratio_max = 0;  // kl and clipped: sums over tokens
+  double loss = 0, kl = 0, entropy = 0, clipped = 0, ratio_max = 0;  // kl, entropy, clipped: sums over tokens
 };
 
 // Adds this sequence's part to `sums`; slopes[t] = d loss / d logprobs[t].

@@ -1,111 +1,22 @@
 #include "trainer.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
-#include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/logsumexp.h>
-#include <ATen/ops/mm.h>
-#include <ATen/ops/rsqrt.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/tensor.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <span>
+#include <optional>
 #include <vector>
 
-#include "loss.hpp"
+#include "backward.hpp"
+#include "exception.hpp"
 
 namespace gcop::guide_torch {
 
 namespace {
-constexpr size_t kMicroTokens = 1024;            // of one forward and backward
-constexpr size_t kLogitFloats = size_t{24} << 20;  // of one chunk of logits
+constexpr size_t kMicroTokens = 1024;  // of one forward and backward, at most
+constexpr size_t kMaxSlots = 4;        // each costs a gradient arena
 
 std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
 }  // namespace
-
-// Parameters as leaves whose memory is the weight arena and whose gradients add up in the gradient arena.
-struct Trainer::Pass {
-  Pass(const Trainer &trainer, Arena &weights, Arena &gradients, int64_t longest)
-      : config(trainer.config_), layout(trainer.layout_) {
-    for (const Parameter &p : layout.parameters) {
-      parameters.push_back(at::from_blob(weights.data() + p.offset, p.shape, at::kFloat).requires_grad_());
-      parameters.back().mutable_grad() = at::from_blob(gradients.data() + p.offset, p.shape, at::kFloat);
-    }
-    at::NoGradGuard off;
-    const int64_t half = config.head_dim / 2;
-    // fp32 frequencies and angles, as the sampler has them.
-    std::vector<float> inverse(half);
-    for (int64_t d = 0; d < half; ++d)
-      inverse[d] = static_cast<float>(
-          1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(d) / static_cast<double>(config.head_dim)));
-    const at::Tensor angles = at::arange(longest, at::kFloat).unsqueeze(1) * at::tensor(inverse).unsqueeze(0);
-    const at::Tensor whole = at::cat({angles, angles}, 1).unsqueeze(1);  // [position, 1, head_dim]
-    cos = whole.cos();
-    sin = whole.sin();
-  }
-
-  const at::Tensor &get(const std::string &name) const { return parameters[layout.index(name)]; }
-
-  at::Tensor norm(const at::Tensor &x, const at::Tensor &weight) const {
-    return x * at::rsqrt(x.square().mean(-1, true) + config.rms_eps) * weight;
-  }
-
-  at::Tensor rope(const at::Tensor &x, const at::Tensor &c, const at::Tensor &s) const {
-    const int64_t half = config.head_dim / 2;
-    return x * c + at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1) * s;
-  }
-
-  // Hidden states after the last norm, [tokens, hidden], of sequences that lie one after another.
-  at::Tensor hidden(at::Tensor x, std::span<const int64_t> lengths) const {
-    const int64_t heads = config.heads, kv = config.kv_heads, dim = config.head_dim, total = x.size(0);
-    std::vector<at::Tensor> parts_c, parts_s;
-    for (int64_t n : lengths) parts_c.push_back(cos.narrow(0, 0, n)), parts_s.push_back(sin.narrow(0, 0, n));
-    const at::Tensor c = at::cat(parts_c), s = at::cat(parts_s);
-    for (int64_t i = 0; i < config.layers; ++i) {
-      const std::string base = "model.layers." + std::to_string(i) + ".";
-      const auto project = [&](const at::Tensor &in, const char *name, bool bias) {
-        return at::linear(in, get(base + name + ".weight"),
-                          bias ? std::optional<at::Tensor>(get(base + name + ".bias")) : std::nullopt);
-      };
-      at::Tensor h = norm(x, get(base + "input_layernorm.weight"));
-      const at::Tensor q = rope(project(h, "self_attn.q_proj", config.qkv_bias).view({total, heads, dim}), c, s);
-      const at::Tensor k = rope(project(h, "self_attn.k_proj", config.qkv_bias).view({total, kv, dim}), c, s);
-      const at::Tensor v = project(h, "self_attn.v_proj", config.qkv_bias).view({total, kv, dim});
-      std::vector<at::Tensor> attended;
-      int64_t from = 0;
-      for (int64_t n : lengths) {
-        const auto one = [&](const at::Tensor &t) { return t.narrow(0, from, n).transpose(0, 1).unsqueeze(0); };
-        const auto spread = [&](const at::Tensor &t) {  // one key/value head for each query head
-          return one(t).unsqueeze(2).expand({1, kv, heads / kv, n, dim}).reshape({1, heads, n, dim});
-        };
-        attended.push_back(at::scaled_dot_product_attention(one(q), spread(k), spread(v), {}, 0.0, true)
-                               .squeeze(0).transpose(0, 1).reshape({n, heads * dim}));
-        from += n;
-      }
-      x = x + project(at::cat(attended), "self_attn.o_proj", false);
-      h = norm(x, get(base + "post_attention_layernorm.weight"));
-      const at::Tensor gate = at::silu(project(h, "mlp.gate_proj", false));
-      x = x + project(gate * project(h, "mlp.up_proj", false), "mlp.down_proj", false);
-    }
-    return norm(x, get("model.norm.weight"));
-  }
-
-  const Config &config;
-  const Layout &layout;
-  std::vector<at::Tensor> parameters;
-  at::Tensor cos, sin;
-};
 
 Trainer::Trainer(const Config &config, const Layout &layout, int64_t context, Crew &crew)
     : config_(config), layout_(layout), context_(context), crew_(crew), optimizer_(layout, crew) {}
@@ -142,130 +53,64 @@ Result<size_t> Trainer::check(const gcop_train_request &r) const {
   return masked;
 }
 
+// Micro-batches go to slots by their number, each slot to one thread with gradients of its own. So there is no barrier
+// inside a forward or backward pass, which matters where sandbox and core compete for the processors; and the sums
+// have a fixed order.
 Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, const std::function<bool()> &cancelled) {
   const Result<size_t> masked = check(r);
   if (!masked) return masked.error();
-  at::set_num_threads(crew_.size());
-  if (!gradients_) gradients_ = std::make_unique<Arena>(layout_.floats);
-  float *const gradients = gradients_->data();
-  constexpr size_t kSlice = size_t{1} << 18;
-  crew_.run((layout_.floats + kSlice - 1) / kSlice, [&](size_t i, int) {
-    std::memset(gradients + i * kSlice, 0, std::min(kSlice, layout_.floats - i * kSlice) * sizeof(float));
-  });
   uint64_t longest = 0;
   for (size_t i = 0; i < r.n; ++i) longest = std::max(longest, r.offsets[i + 1] - r.offsets[i]);
-  const Pass pass(*this, weights, *gradients_, static_cast<int64_t>(longest));
-  const size_t embed = layout_.index("model.embed_tokens.weight");
-  const size_t head = config_.tied ? embed : layout_.index("lm_head.weight");
-  const int64_t hidden = config_.hidden, vocab = config_.vocab;
-  const float *const embed_weights = weights.data() + layout_.parameters[embed].offset;
-  float *const embed_gradients = gradients + layout_.parameters[embed].offset;
+  const size_t most = std::min({kMaxSlots, static_cast<size_t>(crew_.size()), r.n});
+  const uint64_t room = std::clamp<uint64_t>((r.offsets[r.n] - r.offsets[0]) / most, 64, kMicroTokens);
+  std::vector<std::pair<size_t, size_t>> batches;
+  for (size_t first = 0, last; first < r.n; first = last) {
+    last = first + 1;
+    while (last < r.n && r.offsets[last + 1] - r.offsets[first] <= room) ++last;
+    batches.emplace_back(first, last);
+  }
+  const size_t slots = std::min(most, batches.size());
+  while (gradients_.size() < slots) gradients_.push_back(std::make_unique<Arena>(layout_.floats));
 
   const LossScale scale{r.n, *masked};
-  LossSums sums;
-  double entropy = 0;
-  for (size_t first = 0; first < r.n;) {
-    if (cancelled()) return Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};
-    size_t last = first + 1;
-    while (last < r.n && r.offsets[last + 1] - r.offsets[first] <= kMicroTokens) ++last;
-    const uint64_t base = r.offsets[first];
-    const int64_t total = static_cast<int64_t>(r.offsets[last] - base);
-    std::vector<int64_t> lengths, where;  // where: row whose hidden state predicts a masked token
-    std::vector<uint64_t> targets;        // that token's index in the request
-    for (size_t i = first; i < last; ++i) {
-      lengths.push_back(static_cast<int64_t>(r.offsets[i + 1] - r.offsets[i]));
-      for (uint64_t j = r.offsets[i]; j < r.offsets[i + 1]; ++j)
-        if (r.mask[j]) where.push_back(static_cast<int64_t>(j - base) - 1), targets.push_back(j);
-    }
-    if (targets.empty()) {
-      first = last;
-      continue;
-    }
-    // The embedding's gradient is scattered by hand: autograd would make a dense one for each micro-batch.
-    at::Tensor x = at::empty({total, hidden}, at::kFloat);
-    for (int64_t t = 0; t < total; ++t)
-      std::memcpy(x.data_ptr<float>() + t * hidden, embed_weights + r.tokens[base + t] * hidden, hidden * sizeof(float));
-    x.requires_grad_();
-    const at::Tensor states = pass.hidden(x, lengths).index_select(0, at::tensor(where));
-
-    at::Tensor slope_states = at::empty(states.sizes(), at::kFloat);
-    {
-      at::NoGradGuard off;
-      const at::Tensor head_weights = pass.parameters[head].detach();
-      at::Tensor head_gradients = pass.parameters[head].grad();
-      const size_t n = targets.size(), chunk = std::max<size_t>(1, kLogitFloats / static_cast<size_t>(vocab));
-      std::vector<float> logprobs(n), old(n), ref(n), slopes(n);
-      const auto probabilities = [&](size_t from, size_t count) {  // fills logprobs; leaves softmax
-        at::Tensor logits = at::mm(states.narrow(0, from, count), head_weights.t());
-        const at::Tensor sums_log = at::logsumexp(logits, {1}, true);
-        for (size_t i = 0; i < count; ++i)
-          logprobs[from + i] = logits.const_data_ptr<float>()[i * vocab + r.tokens[targets[from + i]]] -
-                               sums_log.const_data_ptr<float>()[i];
-        return logits.sub_(sums_log);  // log-softmax
-      };
-      const auto losses = [&](size_t from, size_t end) {  // of whole sequences; index into targets
-        for (size_t at = from; at < end;) {
-          size_t i = first;
-          while (targets[at] >= r.offsets[i + 1]) ++i;
-          size_t stop = at;
-          while (stop < end && targets[stop] < r.offsets[i + 1]) ++stop;
-          const auto part = [&](const std::vector<float> &v, bool there) {
-            return there ? std::span<const float>(v).subspan(at, stop - at) : std::span<const float>();
-          };
-          for (size_t j = at; j < stop; ++j) {
-            if (r.old_logprobs) old[j] = r.old_logprobs[targets[j]];
-            if (r.ref_logprobs) ref[j] = r.ref_logprobs[targets[j]];
-          }
-          add_loss({part(logprobs, true), part(old, r.old_logprobs), part(ref, r.ref_logprobs),
-                    r.advantages ? r.advantages[i] : 0},
-                   *r.loss, scale, std::span<float>(slopes).subspan(at, stop - at), sums);
-          at = stop;
-        }
-      };
-      const auto backward = [&](size_t from, size_t count, at::Tensor log_softmax) {
-        const at::Tensor p = log_softmax.exp();
-        entropy -= log_softmax.mul_(p).sum().item<double>();
-        at::Tensor d = p;
-        d.mul_(-at::from_blob(slopes.data() + from, {static_cast<int64_t>(count), 1}, at::kFloat));
-        for (size_t i = 0; i < count; ++i)
-          d.mutable_data_ptr<float>()[i * vocab + r.tokens[targets[from + i]]] += slopes[from + i];
-        at::Tensor out = slope_states.narrow(0, from, count);
-        at::mm_out(out, d, head_weights);
-        head_gradients.addmm_(d.t(), states.narrow(0, from, count));
-      };
-      // A sequence's terms may depend on all its tokens: when they do not fit one chunk, log-probabilities come first
-      // and the logits are computed again for the slopes.
-      if (n <= chunk) {
-        const at::Tensor log_softmax = probabilities(0, n);
-        losses(0, n);
-        backward(0, n, log_softmax);
-      } else {
-        for (size_t from = 0; from < n; from += chunk) probabilities(from, std::min(chunk, n - from));
-        losses(0, n);
-        for (size_t from = 0; from < n; from += chunk) {
-          const size_t count = std::min(chunk, n - from);
-          backward(from, count, probabilities(from, count));
-        }
+  std::vector<std::optional<Error>> failed(slots);
+  std::vector<LossSums> sums(slots);
+  // More threads inside a slot only where its products are large enough to pay for the barriers.
+  const double work = static_cast<double>(layout_.count) * static_cast<double>(r.offsets[r.n] - r.offsets[0]);
+  const int threads = work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
+  crew_.run(slots, [&](size_t slot, int) {
+    try {
+      std::memset(gradients_[slot]->data(), 0, layout_.floats * sizeof(float));
+      Backward backward(config_, layout_, weights, *gradients_[slot], static_cast<int64_t>(longest), threads);
+      for (size_t i = slot; i < batches.size() && !failed[slot]; i += slots) {
+        if (cancelled()) failed[slot] = Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};
+        else if (Result<> done = backward.run(r, batches[i].first, batches[i].second, scale); !done) failed[slot] = done.error();
       }
+      sums[slot] = backward.sums();
+    } catch (...) {
+      failed[slot] = current_exception_error();
     }
-    if (!std::isfinite(sums.loss))
-      return Error{Code::invalid, "the loss is " + std::to_string(sums.loss) +
-                                      ": advantages, old_logprobs or the weights hold no finite numbers; the weights are unchanged", {}};
-    states.backward(slope_states);
-    const at::Tensor slope_x = x.grad();
-    for (int64_t t = 0; t < total; ++t) {
-      float *to = embed_gradients + r.tokens[base + t] * hidden;
-      const float *from = slope_x.const_data_ptr<float>() + t * hidden;
-      for (int64_t k = 0; k < hidden; ++k) to[k] += from[k];
-    }
-    first = last;
-  }
+  });
+  for (const std::optional<Error> &error : failed)
+    if (error) return *error;
 
-  std::vector<double> squares(layout_.parameters.size());
+  LossSums all;
+  for (const LossSums &s : sums) {
+    all.loss += s.loss;
+    all.kl += s.kl;
+    all.entropy += s.entropy;
+    all.clipped += s.clipped;
+    all.ratio_max = std::max(all.ratio_max, s.ratio_max);
+  }
+  constexpr size_t kSlice = size_t{1} << 16;
+  float *const gradients = gradients_[0]->data();
+  std::vector<double> squares((layout_.floats + kSlice - 1) / kSlice);
   crew_.run(squares.size(), [&](size_t i, int) {
-    const Parameter &p = layout_.parameters[i];
+    const size_t begin = i * kSlice, end = std::min(layout_.floats, begin + kSlice);
+    for (size_t slot = 1; slot < slots; ++slot)
+      for (size_t j = begin; j < end; ++j) gradients[j] += gradients_[slot]->data()[j];
     double lanes[8] = {};
-    for (size_t j = 0; j < p.count; ++j) lanes[j & 7] += static_cast<double>(gradients[p.offset + j]) * gradients[p.offset + j];
+    for (size_t j = begin; j < end; ++j) lanes[j & 7] += static_cast<double>(gradients[j]) * gradients[j];
     for (double lane : lanes) squares[i] += lane;
   });
   double square = 0;
@@ -279,8 +124,7 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
 
   const double tokens = static_cast<double>(*masked);
   const bool policy = r.loss->objective == GCOP_OBJECTIVE_POLICY;
-  return TrainStats{sums.loss, sums.kl / tokens, entropy / tokens, sums.clipped / tokens,
-                    policy ? sums.ratio_max : 1, norm, *masked};
+  return TrainStats{all.loss, all.kl / tokens, all.entropy / tokens, all.clipped / tokens, policy ? all.ratio_max : 1, norm, *masked};
 }
 
 }  // namespace gcop::guide_torch

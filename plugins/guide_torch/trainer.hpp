@@ -1,9 +1,9 @@
-// One optimizer step on a weight arena: padding-free forward and backward with LibTorch's autograd, losses in closed
-// form, AdamW. Engine thread only. trainer.cpp is the one file that includes torch headers.
+// One optimizer step on a weight arena: micro-batches side by side, gradient norm, AdamW. Engine thread only.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include <gcop/plugin.h>
 
@@ -29,7 +29,6 @@ class Trainer {
   AdamW &optimizer() { return optimizer_; }
 
  private:
-  struct Pass;  // tensors over the arenas
   Result<size_t> check(const gcop_train_request &request) const;  // number of masked tokens
 
   const Config config_;
@@ -37,7 +36,7 @@ class Trainer {
   const int64_t context_;
   Crew &crew_;
   AdamW optimizer_;
-  std::unique_ptr<Arena> gradients_;
+  std::vector<std::unique_ptr<Arena>> gradients_;  // one for each slot, made when first needed
 };
 
 }  // namespace gcop::guide_torch
