@@ -8,7 +8,8 @@
 namespace gcop::guide_torch {
 
 const char *const kChatMlTemplate =
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+    "'\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 namespace {
@@ -32,7 +33,8 @@ class Renderer {
   using Kind = Expr::Kind;
 
   void step(int line) {
-    if (++steps_ > kMaxSteps) fail_at(line, "the template does not end within " + std::to_string(kMaxSteps) + " steps", Code::exhausted);
+    if (++steps_ > kMaxSteps)
+      fail_at(line, "the template does not end within " + std::to_string(kMaxSteps) + " steps", Code::exhausted);
   }
 
   Flow walk(const Body &body, std::string &out) {
@@ -88,7 +90,8 @@ class Renderer {
         return;
       }
       if (!item.is_array() || item.size() != node.names.size())
-        fail_at(node.line, "an item does not split into " + std::to_string(node.names.size()) + " names", Code::invalid);
+        fail_at(node.line, "an item does not split into " + std::to_string(node.names.size()) + " names",
+                Code::invalid);
       for (size_t i = 0; i < node.names.size(); ++i) scopes_.back()[node.names[i]] = Value::of(item[i]);
     };
     if (node.condition) {
@@ -141,7 +144,8 @@ class Renderer {
         Value value = look_up(e.text);
         // Names that Jinja or transformers define and this interpreter knows only in calls, or not at all: here
         // "undefined" would be another answer than theirs.
-        for (const char *known : {"raise_exception", "namespace", "range", "dict", "strftime_now", "lipsum", "cycler", "joiner"})
+        for (const char *known :
+             {"raise_exception", "namespace", "range", "dict", "strftime_now", "lipsum", "cycler", "joiner"})
           if (!value.defined() && e.text == known) fail_at(e.line, "'" + e.text + "' is not supported here");
         return value;
       }
@@ -200,7 +204,8 @@ class Renderer {
 
   Json data_of(const Expr &e) {
     Value value = eval(e);
-    if (value.kind != Value::Kind::data) fail_at(e.line, "a " + kind_name(value) + " inside a list or dict is not supported");
+    if (value.kind != Value::Kind::data)
+      fail_at(e.line, "a " + kind_name(value) + " inside a list or dict is not supported");
     return std::move(value.data);
   }
 
@@ -222,14 +227,17 @@ class Renderer {
     Arguments args = arguments(e);
     const std::string &name = callee.text;
     if (name == "raise_exception")
-      fail("the chat template refuses the messages: " + (args.values.empty() ? std::string() : text_of(args.values[0], e.line)));
+      fail("the chat template refuses the messages: " +
+           (args.values.empty() ? std::string() : text_of(args.values[0], e.line)));
     if (name == "namespace" && args.values.empty())
-      return {Value::Kind::space, {}, std::make_shared<std::map<std::string, Value>>(std::move(args.named)), "namespace"};
+      return {
+          Value::Kind::space, {}, std::make_shared<std::map<std::string, Value>>(std::move(args.named)), "namespace"};
     if (name == "range" && args.named.empty() && !args.values.empty() && args.values.size() <= 3) {
       int64_t bounds[3] = {0, 0, 1};
       for (size_t i = 0; i < args.values.size(); ++i) {
         const Value &v = args.values[i];
-        if (v.kind != Value::Kind::data || !v.data.is_number_integer()) fail_at(e.line, "range() needs integers", Code::invalid);
+        if (v.kind != Value::Kind::data || !v.data.is_number_integer())
+          fail_at(e.line, "range() needs integers", Code::invalid);
         bounds[i] = std::clamp<int64_t>(v.data.get<int64_t>(), INT32_MIN, INT32_MAX);
       }
       if (args.values.size() == 1) std::swap(bounds[0], bounds[1]);
@@ -255,7 +263,8 @@ struct ChatTemplate::Parsed {
   std::map<std::string, Value> globals;
 };
 
-Result<ChatTemplate> ChatTemplate::parse(const std::string &source, const std::string &bos_token, const std::string &eos_token) {
+Result<ChatTemplate> ChatTemplate::parse(const std::string &source, const std::string &bos_token,
+                                         const std::string &eos_token) {
   return guarded("chat template", [&] {
     auto parsed = std::make_shared<Parsed>();
     parsed->body = parse_template(source);

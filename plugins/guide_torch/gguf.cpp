@@ -94,7 +94,8 @@ class GgufModel final : public ModelFile {
     const std::string &path = file_.path();
     config_.arch = header_.text("general.architecture");
     if (config_.arch != "llama" && config_.arch != "qwen2")
-      fail("GGUF '" + path + "' has the architecture '" + config_.arch + "'; gcop runs llama and qwen2", Code::unsupported);
+      fail("GGUF '" + path + "' has the architecture '" + config_.arch + "'; gcop runs llama and qwen2",
+           Code::unsupported);
     if (header_.integer("split.count", 1) > 1)
       fail("GGUF '" + path + "' is one part of a split model; merge the parts into one file first", Code::unsupported);
     std::string p = config_.arch + ".";
@@ -126,7 +127,8 @@ class GgufModel final : public ModelFile {
     const std::string &path = file_.path();
     std::string model = header_.text("tokenizer.ggml.model"), pre = header_.text("tokenizer.ggml.pre", "");
     if (model != "gpt2")
-      fail("GGUF '" + path + "' has a '" + model + "' tokenizer; gcop reads byte-level BPE ('gpt2')", Code::unsupported);
+      fail("GGUF '" + path + "' has a '" + model + "' tokenizer; gcop reads byte-level BPE ('gpt2')",
+           Code::unsupported);
     if (pre == "smollm") {
       tokenizer_.splits = {{SplitStep::Kind::digits, "", true}, {SplitStep::Kind::regex, kGpt2Pattern, true}};
     } else if (pre == "qwen2") {
@@ -175,7 +177,8 @@ class GgufModel final : public ModelFile {
   int32_t token_id(const char *key) const {
     int64_t id = header_.integer(std::string("tokenizer.ggml.") + key, -1);
     if (id < -1 || id >= static_cast<int64_t>(tokenizer_.tokens.size()))
-      fail("GGUF '" + file_.path() + "': tokenizer.ggml." + key + " is " + std::to_string(id) + ", outside the vocabulary");
+      fail("GGUF '" + file_.path() + "': tokenizer.ggml." + key + " is " + std::to_string(id) +
+           ", outside the vocabulary");
     return static_cast<int32_t>(id);
   }
 

@@ -14,10 +14,17 @@ enum : uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray
 // Bytes of one scalar; 0 = not a scalar.
 size_t scalar_size(uint32_t type) {
   switch (type) {
-    case kU8: case kI8: case kBool: return 1;
-    case kU16: case kI16: return 2;
-    case kU32: case kI32: case kF32: return 4;
-    case kU64: case kI64: case kF64: return 8;
+    case kU8:
+    case kI8:
+    case kBool: return 1;
+    case kU16:
+    case kI16: return 2;
+    case kU32:
+    case kI32:
+    case kF32: return 4;
+    case kU64:
+    case kI64:
+    case kF64: return 8;
     default: return 0;
   }
 }
@@ -64,8 +71,8 @@ GgufValue read_value(Cursor &cursor, const std::string &key, const std::string &
   }
   if (size_t size = scalar_size(value.type)) {
     if (value.count > cursor.left() / size)
-      fail("GGUF '" + path + "' is truncated or corrupt: metadata '" + key + "' claims " +
-           std::to_string(value.count) + " elements");
+      fail("GGUF '" + path + "' is truncated or corrupt: metadata '" + key + "' claims " + std::to_string(value.count) +
+           " elements");
     value.raw = cursor.take(value.count * size, "a metadata value");
   } else if (value.type == kString) {
     std::string_view first = cursor.take(0, "a string");

@@ -14,10 +14,10 @@
 namespace gcop::guide_torch {
 
 struct GgufValue {
-  uint32_t type = 0;          // GGUF's value type; for arrays that of the elements
+  uint32_t type = 0;  // GGUF's value type; for arrays that of the elements
   bool array = false;
-  uint64_t count = 1;         // elements of an array
-  std::string_view raw;       // the bytes of the value(s)
+  uint64_t count = 1;    // elements of an array
+  std::string_view raw;  // the bytes of the value(s)
 };
 
 struct GgufTensor {

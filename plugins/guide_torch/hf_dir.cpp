@@ -103,10 +103,12 @@ class HfDirectory final : public ModelFile {
   Result<std::string> identity() const override {
     return guarded("'" + dir_ + "'", [&] {
       std::vector<std::string> texts;
-      for (const char *name : {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
+      for (const char *name :
+           {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
         texts.push_back(there(name) ? read_text(inside(name), kMaxTokenizerBytes) : std::string());
       std::vector<std::span<const uint8_t>> parts;
-      for (const std::string &text : texts) parts.emplace_back(reinterpret_cast<const uint8_t *>(text.data()), text.size());
+      for (const std::string &text : texts)
+        parts.emplace_back(reinterpret_cast<const uint8_t *>(text.data()), text.size());
       for (const auto &[name, file] : files_) parts.push_back(file.file().bytes());
       return sha256_of(parts);
     });
@@ -140,13 +142,14 @@ class HfDirectory final : public ModelFile {
     }
     for (const auto &[name, file] : files_)
       for (const auto &[tensor_name, tensor] : file.tensors()) {
-        if (tensor_name.ends_with(".rotary_emb.inv_freq")) continue;             // old checkpoints; a constant
-        if (tensor_name == "lm_head.weight" && config_.tied) continue;           // a copy of the embeddings
+        if (tensor_name.ends_with(".rotary_emb.inv_freq")) continue;    // old checkpoints; a constant
+        if (tensor_name == "lm_head.weight" && config_.tied) continue;  // a copy of the embeddings
         if (!file_of.empty() && (!file_of.count(tensor_name) || file_of[tensor_name] != name)) continue;
         tensors_[tensor_name] = &tensor;
       }
     for (const auto &[name, file] : file_of)
-      if (!tensors_.count(name) && !name.ends_with(".rotary_emb.inv_freq") && !(name == "lm_head.weight" && config_.tied))
+      if (!tensors_.count(name) && !name.ends_with(".rotary_emb.inv_freq") &&
+          !(name == "lm_head.weight" && config_.tied))
         fail("'" + inside(file) + "' lacks the tensor '" + name + "' that the index promises");
     if (!config_.tied && !tensors_.count("lm_head.weight")) config_.tied = true;
   }
@@ -167,7 +170,8 @@ class HfDirectory final : public ModelFile {
       if (chat.is_string()) chat_template_ = chat.get<std::string>();
       if (chat.is_array())
         for (const Json &entry : chat)
-          if (text_field(entry, "name", config_path) == "default") chat_template_ = text_field(entry, "template", config_path);
+          if (text_field(entry, "name", config_path) == "default")
+            chat_template_ = text_field(entry, "template", config_path);
     }
     if (there("chat_template.jinja")) chat_template_ = read_text(inside("chat_template.jinja"), kMaxConfigBytes);
     std::vector<int32_t> &stops = tokenizer_.stop_ids;

@@ -149,10 +149,14 @@ Json config_json(const Config &c, const TokenizerData &tokenizer, StoredAs store
   return json;
 }
 
-void write_tokenizer(const fs::path &dir, const Config &c, const TokenizerData &tokenizer, const std::string &chat_template) {
+void write_tokenizer(const fs::path &dir, const Config &c, const TokenizerData &tokenizer,
+                     const std::string &chat_template) {
   write_json(dir / "tokenizer.json", write_tokenizer_json(tokenizer));
   Json roles = Json::object();
-  for (auto [name, id] : {std::pair{"bos_token", tokenizer.bos}, {"eos_token", tokenizer.eos}, {"pad_token", tokenizer.pad}, {"unk_token", tokenizer.unk}})
+  for (auto [name, id] : {std::pair{"bos_token", tokenizer.bos},
+                          {"eos_token", tokenizer.eos},
+                          {"pad_token", tokenizer.pad},
+                          {"unk_token", tokenizer.unk}})
     if (id >= 0) roles[name] = tokenizer.tokens[static_cast<size_t>(id)];
   write_json(dir / "special_tokens_map.json", roles);
   Json json = roles;  // the generic class uses tokenizer.json as it is; a model's own class would rebuild parts of it
@@ -173,7 +177,8 @@ void check_tensors(const Config &config, const std::vector<TensorOut> &tensors) 
   for (const TensorOut &tensor : tensors) {
     auto found = wanted.find(tensor.name);
     if (found == wanted.end() || found->second != tensor.shape)
-      fail("tensor '" + tensor.name + "' does not belong into this model, is there twice or has another shape", Code::internal);
+      fail("tensor '" + tensor.name + "' does not belong into this model, is there twice or has another shape",
+           Code::internal);
     wanted.erase(found);
   }
   if (!wanted.empty()) fail("tensor '" + wanted.begin()->first + "' is missing", Code::internal);
@@ -192,7 +197,8 @@ void move_into_place(const fs::path &made, const fs::path &dir) {
     if (::rename(dir.c_str(), old.c_str()) != 0) fail_io("cannot replace '" + dir.string() + "'", errno);
     if (::rename(made.c_str(), dir.c_str()) != 0) {
       int reason = errno;
-      if (::rename(old.c_str(), dir.c_str()) != 0) fail_io("the old '" + dir.string() + "' now lies in '" + old.string() + "'", reason);
+      if (::rename(old.c_str(), dir.c_str()) != 0)
+        fail_io("the old '" + dir.string() + "' now lies in '" + old.string() + "'", reason);
       fail_io("cannot replace '" + dir.string() + "'", reason);
     }
     fs::remove_all(old, ec);

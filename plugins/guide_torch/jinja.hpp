@@ -35,15 +35,23 @@ using ExprPtr = std::unique_ptr<Expr>;
 
 struct Expr {
   enum class Kind {
-    literal, name, list, dict,  // dict: parts are key, value, key, value, ...
-    attribute, index, slice,    // parts[0] is the object; slice has three more, null where left out
-    call,                       // parts[0] is the callee
-    filter, test,               // parts[0] is the value, text the filter's or test's name
-    unary, binary, compare,     // compare: parts a, b, c and ops "<", "in" between them
-    choice,                     // parts: condition, then, else (null where left out)
+    literal,
+    name,
+    list,
+    dict,  // dict: parts are key, value, key, value, ...
+    attribute,
+    index,
+    slice,  // parts[0] is the object; slice has three more, null where left out
+    call,   // parts[0] is the callee
+    filter,
+    test,  // parts[0] is the value, text the filter's or test's name
+    unary,
+    binary,
+    compare,  // compare: parts a, b, c and ops "<", "in" between them
+    choice,   // parts: condition, then, else (null where left out)
   } kind = Kind::literal;
   int line = 0;
-  std::string text;                                // name, attribute, operator, filter, test
+  std::string text;  // name, attribute, operator, filter, test
   Value literal;
   std::vector<ExprPtr> parts;
   std::vector<std::string> ops;
@@ -57,12 +65,12 @@ using Body = std::vector<Node>;
 struct Node {
   enum class Kind { text, output, branch, loop, set, set_block, leave, next } kind = Kind::text;
   int line = 0;
-  std::string text;                 // text; name that set assigns
-  std::string member;               // set ns.member
-  std::vector<std::string> names;   // loop variables
-  ExprPtr value, condition;         // output's, set's, loop's value; loop's filter
+  std::string text;                                // text; name that set assigns
+  std::string member;                              // set ns.member
+  std::vector<std::string> names;                  // loop variables
+  ExprPtr value, condition;                        // output's, set's, loop's value; loop's filter
   std::vector<std::pair<ExprPtr, Body>> branches;  // branch: condition (null = else) and body
-  Body body, otherwise;             // loop's body and else
+  Body body, otherwise;                            // loop's body and else
 };
 
 Body parse_template(const std::string &source);

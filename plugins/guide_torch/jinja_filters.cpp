@@ -14,10 +14,10 @@ std::string strip(const std::string &text, const std::string &chars, bool left, 
     if (static_cast<unsigned char>(c) >= 0x80) fail_at(line, "stripping other than ASCII characters is not supported");
   size_t begin = 0, end = text.size();
   // Beyond ASCII these are Python's other white-space characters.
-  static const char *const kWide[] = {"\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82",
-                                      "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88",
-                                      "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f",
-                                      "\xe3\x80\x80"};
+  static const char *const kWide[] = {"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+                                      "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+                                      "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+                                      "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
   auto wide = [&](bool at_end) -> size_t {
     if (&chars != &kSpaces) return 0;
     for (const char *space : kWide) {
@@ -163,7 +163,8 @@ bool apply_test(const std::string &name, const Value &value, const Arguments &ar
   if (name == "boolean") return data && d.is_boolean();
   if (name == "true" || name == "false") return data && d.is_boolean() && d.get<bool>() == (name == "true");
   if (name == "mapping") return data && d.is_object();
-  if (name == "iterable" || name == "sequence") return !value.defined() || (data && (d.is_string() || d.is_structured()));
+  if (name == "iterable" || name == "sequence")
+    return !value.defined() || (data && (d.is_string() || d.is_structured()));
   if (args.values.size() == 1 && args.named.empty()) {
     const Value &other = args.values[0];
     if (name == "equalto" || name == "eq" || name == "sameas") {
@@ -205,7 +206,8 @@ Value call_method(const Value &object, const std::string &name, const Arguments 
       if (by.empty()) fail_at(line, "splitting at the empty string", Code::invalid);
       Json parts = Json::array();
       size_t at = 0;
-      for (size_t hit; (hit = text.find(by, at)) != std::string::npos; at = hit + by.size()) parts.push_back(text.substr(at, hit - at));
+      for (size_t hit; (hit = text.find(by, at)) != std::string::npos; at = hit + by.size())
+        parts.push_back(text.substr(at, hit - at));
       parts.push_back(text.substr(at));
       return Value::of(std::move(parts));
     }

@@ -27,7 +27,8 @@ class Lexer {
   std::vector<Token> run() {
     while (at_ < source_.size()) {
       size_t open = source_.find('{', at_);
-      while (open != std::string::npos && (open + 1 >= source_.size() || std::string("{%#").find(source_[open + 1]) == std::string::npos))
+      while (open != std::string::npos &&
+             (open + 1 >= source_.size() || std::string("{%#").find(source_[open + 1]) == std::string::npos))
         open = source_.find('{', open + 1);
       std::string text = source_.substr(at_, open == std::string::npos ? open : open - at_);
       int line = line_;
@@ -126,7 +127,9 @@ class Lexer {
   void number() {
     size_t size = 0;
     bool real = false;
-    auto digit = [&](size_t i) { return at_ + i < source_.size() && source_[at_ + i] >= '0' && source_[at_ + i] <= '9'; };
+    auto digit = [&](size_t i) {
+      return at_ + i < source_.size() && source_[at_ + i] >= '0' && source_[at_ + i] <= '9';
+    };
     while (digit(size)) ++size;
     if (at_ + size < source_.size() && source_[at_ + size] == '.' && digit(size + 1)) {
       real = true;

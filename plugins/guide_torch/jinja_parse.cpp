@@ -30,7 +30,9 @@ class Parser {
   bool take_word(const char *text) { return is_word(text) && ++at_; }
   [[noreturn]] void unexpected(const std::string &wanted) {
     const Token &t = token();
-    std::string found = t.kind == Token::Kind::close ? "the tag's end" : t.kind == Token::Kind::end ? "the end" : "'" + t.text + "'";
+    std::string found = t.kind == Token::Kind::close ? "the tag's end"
+                        : t.kind == Token::Kind::end ? "the end"
+                                                     : "'" + t.text + "'";
     fail_at(t.line, found + " stands where " + wanted + " should be", Code::invalid);
   }
   void expect_op(const char *text) {
@@ -339,8 +341,8 @@ ExprPtr Parser::filters(ExprPtr value) {
       value = make(Kind::test, expect_name(), std::move(value));
       value->negated = negated;
       auto kind = token().kind;
-      bool word = kind == Token::Kind::name && !is_word("else") && !is_word("or") && !is_word("and") && !is_word("is") && !is_word("if") &&
-                  !is_word("in") && !is_word("not");
+      bool word = kind == Token::Kind::name && !is_word("else") && !is_word("or") && !is_word("and") &&
+                  !is_word("is") && !is_word("if") && !is_word("in") && !is_word("not");
       if (is_op("("))
         arguments(*value);
       else if (word || kind == Token::Kind::string || kind == Token::Kind::integer || is_op("[") || is_op("{"))
@@ -354,7 +356,8 @@ ExprPtr Parser::filters(ExprPtr value) {
 void Parser::arguments(Expr &call) {
   expect_op("(");
   while (!is_op(")")) {
-    bool named = token().kind == Token::Kind::name && tokens_[at_ + 1].kind == Token::Kind::op && tokens_[at_ + 1].text == "=";
+    bool named =
+        token().kind == Token::Kind::name && tokens_[at_ + 1].kind == Token::Kind::op && tokens_[at_ + 1].text == "=";
     if (named) {
       std::string name = expect_name();
       ++at_;

@@ -122,7 +122,8 @@ bool contains(const Value &container, const Value &item, int line) {
   if (container.kind == Value::Kind::data && container.data.is_object())
     return item.is_text() && container.data.contains(item.text());
   if (container.kind == Value::Kind::data && container.data.is_array())
-    return std::any_of(container.data.begin(), container.data.end(), [&](const Json &j) { return equal(Value::of(j), item); });
+    return std::any_of(container.data.begin(), container.data.end(),
+                       [&](const Json &j) { return equal(Value::of(j), item); });
   fail_at(line, "'in' does not work on a " + kind_name(container), Code::invalid);
 }
 
@@ -175,7 +176,8 @@ Value attribute(const Value &object, const std::string &name, int line) {
     return Value::missing(name);
   }
   if (!object.data.is_object()) fail_at(line, "'." + name + "' of a " + kind_name(object) + " is not supported");
-  for (const char *method : {"items", "keys", "values", "get", "pop", "update", "copy", "setdefault", "popitem", "clear", "fromkeys"})
+  for (const char *method :
+       {"items", "keys", "values", "get", "pop", "update", "copy", "setdefault", "popitem", "clear", "fromkeys"})
     if (name == method) fail_at(line, "the method '" + name + "' of a dict without a call is not supported");
   auto found = object.data.find(name);
   return found == object.data.end() ? Value::missing(name) : Value::of(*found);

@@ -17,7 +17,9 @@ inline Json parse_json(std::string_view text, const std::string &path) {
   return json;
 }
 
-inline Json load_json(const std::string &path, size_t max_bytes) { return parse_json(read_text(path, max_bytes), path); }
+inline Json load_json(const std::string &path, size_t max_bytes) {
+  return parse_json(read_text(path, max_bytes), path);
+}
 
 // The field, or null if the object has none. Null values count as absent, as they do in Python readers.
 inline const Json &field(const Json &object, const char *name, const std::string &path) {

@@ -25,8 +25,8 @@ void check_model(const ModelFile &file, const std::string &path) {
     std::vector<int64_t> found = file.shape(spec.name);
     if (found.empty()) fail("'" + path + "' lacks the tensor '" + spec.name + "'");
     if (found != spec.shape)
-      fail("'" + path + "': tensor '" + spec.name + "' has shape " + shape_text(found) + ", the configuration asks for " +
-           shape_text(spec.shape));
+      fail("'" + path + "': tensor '" + spec.name + "' has shape " + shape_text(found) +
+           ", the configuration asks for " + shape_text(spec.shape));
   }
   // A tensor gcop would not use changes what the model says: scaled rotary positions, further biases, experts.
   for (const std::string &name : file.names())
@@ -86,16 +86,20 @@ Result<> check_config(const Config &c) {
     const char *name;
     int64_t value, most;
   };
-  for (auto [name, value, most] : {Size{"vocab", c.vocab, 1 << 22}, Size{"hidden", c.hidden, 1 << 17},
-                                   Size{"layers", c.layers, 1 << 10}, Size{"heads", c.heads, 1 << 12},
-                                   Size{"kv_heads", c.kv_heads, 1 << 12}, Size{"head_dim", c.head_dim, 1 << 12},
-                                   Size{"intermediate", c.intermediate, 1 << 20}, Size{"context", c.context, 1 << 28}})
+  for (auto [name, value, most] :
+       {Size{"vocab", c.vocab, 1 << 22}, Size{"hidden", c.hidden, 1 << 17}, Size{"layers", c.layers, 1 << 10},
+        Size{"heads", c.heads, 1 << 12}, Size{"kv_heads", c.kv_heads, 1 << 12}, Size{"head_dim", c.head_dim, 1 << 12},
+        Size{"intermediate", c.intermediate, 1 << 20}, Size{"context", c.context, 1 << 28}})
     if (value < 1 || value > most)
-      return invalid(std::string(name) + " is " + std::to_string(value) + "; 1 to " + std::to_string(most) + " is possible");
+      return invalid(std::string(name) + " is " + std::to_string(value) + "; 1 to " + std::to_string(most) +
+                     " is possible");
   if (c.heads % c.kv_heads != 0)
-    return invalid(std::to_string(c.heads) + " heads cannot share " + std::to_string(c.kv_heads) + " key/value heads evenly");
-  if (c.head_dim % 2 != 0) return invalid("head_dim is " + std::to_string(c.head_dim) + "; rotary positions need an even one");
-  if (!(c.rms_eps >= 0 && c.rms_eps < 1)) return invalid("rms_eps is " + std::to_string(c.rms_eps) + "; 0 to 1 is possible");
+    return invalid(std::to_string(c.heads) + " heads cannot share " + std::to_string(c.kv_heads) +
+                   " key/value heads evenly");
+  if (c.head_dim % 2 != 0)
+    return invalid("head_dim is " + std::to_string(c.head_dim) + "; rotary positions need an even one");
+  if (!(c.rms_eps >= 0 && c.rms_eps < 1))
+    return invalid("rms_eps is " + std::to_string(c.rms_eps) + "; 0 to 1 is possible");
   if (!(c.rope_theta > 1)) return invalid("rope_theta is " + std::to_string(c.rope_theta) + "; it must be above 1");
   if (c.qkv_bias != (c.arch == "qwen2")) return invalid("qkv_bias goes with qwen2 and only with it");
   return Unit{};

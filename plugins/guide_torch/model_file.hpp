@@ -1,8 +1,8 @@
-// A decoder's files on disk, read-only: configuration, weights by canonical Hugging Face name, tokenizer, chat template.
-// The engine opens one per model, reads the tensors it wants and drops it; nothing here knows LibTorch.
-// Two layouts answer it: one .gguf file (gguf.cpp) or a Hugging Face directory (safetensors.cpp), both memory-mapped.
-// Any thread, concurrently: an open file is never changed. Files are untrusted: every count and offset is checked
-// against the file's size before it is used, and a bad file is an Error of one sentence.
+// A decoder's files on disk, read-only: configuration, weights by canonical Hugging Face name, tokenizer, chat
+// template. The engine opens one per model, reads the tensors it wants and drops it; nothing here knows LibTorch. Two
+// layouts answer it: one .gguf file (gguf.cpp) or a Hugging Face directory (safetensors.cpp), both memory-mapped. Any
+// thread, concurrently: an open file is never changed. Files are untrusted: every count and offset is checked against
+// the file's size before it is used, and a bad file is an Error of one sentence.
 #pragma once
 #include <cstddef>
 #include <cstdint>

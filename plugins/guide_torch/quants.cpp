@@ -113,9 +113,9 @@ void decode_q6_k(const uint8_t *in, float *out, size_t n) {
 }
 
 constexpr Encoding kEncodings[] = {
-    {0, "F32", 1, 4, decode_f32},       {1, "F16", 1, 2, decode_f16},        {30, "BF16", 1, 2, decode_bf16},
-    {2, "Q4_0", 32, 18, decode_q4_0},   {3, "Q4_1", 32, 20, decode_q4_1},    {6, "Q5_0", 32, 22, decode_q5_0},
-    {8, "Q8_0", 32, 34, decode_q8_0},   {12, "Q4_K", 256, 144, decode_q4_k}, {14, "Q6_K", 256, 210, decode_q6_k},
+    {0, "F32", 1, 4, decode_f32},     {1, "F16", 1, 2, decode_f16},        {30, "BF16", 1, 2, decode_bf16},
+    {2, "Q4_0", 32, 18, decode_q4_0}, {3, "Q4_1", 32, 20, decode_q4_1},    {6, "Q5_0", 32, 22, decode_q5_0},
+    {8, "Q8_0", 32, 34, decode_q8_0}, {12, "Q4_K", 256, 144, decode_q4_k}, {14, "Q6_K", 256, 210, decode_q6_k},
 };
 
 }  // namespace

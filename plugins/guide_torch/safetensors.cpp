@@ -9,7 +9,8 @@ namespace gcop::guide_torch {
 SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
   auto bytes = file_.bytes();
   uint64_t header_size = 0;
-  if (bytes.size() < 8) fail("safetensors '" + path + "' is truncated: it has " + std::to_string(bytes.size()) + " bytes");
+  if (bytes.size() < 8)
+    fail("safetensors '" + path + "' is truncated: it has " + std::to_string(bytes.size()) + " bytes");
   std::memcpy(&header_size, bytes.data(), 8);
   if (header_size > bytes.size() - 8)
     fail("safetensors '" + path + "' is truncated or corrupt: its header claims " + std::to_string(header_size) +
@@ -24,7 +25,10 @@ SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
     std::string who = "safetensors '" + path + "': tensor '" + name + "' ";
     StoredTensor tensor;
     std::string type = text_field(entry, "dtype", path);
-    tensor.encoding = type == "F32" ? &f32_encoding() : type == "F16" ? &f16_encoding() : type == "BF16" ? &bf16_encoding() : nullptr;
+    tensor.encoding = type == "F32"    ? &f32_encoding()
+                      : type == "F16"  ? &f16_encoding()
+                      : type == "BF16" ? &bf16_encoding()
+                                       : nullptr;
     if (!tensor.encoding) fail(who + "has type " + type + "; F32, F16 and BF16 can be read", Code::unsupported);
     const Json &shape = field(entry, "shape", path), &offsets = field(entry, "data_offsets", path);
     if (!shape.is_array() || shape.size() > 8) fail(who + "has no usable shape");
@@ -35,7 +39,8 @@ SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
       count *= n;
       tensor.shape.push_back(static_cast<int64_t>(n));
     }
-    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+        !offsets[1].is_number_unsigned())
       fail(who + "has no usable data_offsets");
     uint64_t begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
     if (begin > end || end > room)

@@ -45,10 +45,12 @@ uint64_t pair_key(int32_t left, int32_t right) {
 }
 
 std::string nfc(std::string_view text) {
-  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; })) return std::string(text);
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; }))
+    return std::string(text);
   utf8proc_uint8_t *out = nullptr;
-  auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                           &out, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  auto size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &out, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   if (size < 0) throw std::runtime_error(std::string("NFC normalisation: ") + utf8proc_errmsg(size));
   std::string normal(reinterpret_cast<char *>(out), static_cast<size_t>(size));
   std::free(out);
@@ -143,7 +145,8 @@ Tokenizer::Parts::Parts(TokenizerData d) : data(std::move(d)), splitter(data.spl
 // Byte-pair merges in order of rank, leftmost first, over a linked list of symbols; stale heap entries are skipped.
 void Tokenizer::Parts::encode_word(std::string_view word, std::vector<int32_t> &out) const {
   if (data.ignore_merges)
-    if (auto whole = by_spelling.find(spell_bytes(word)); whole != by_spelling.end()) return out.push_back(whole->second);
+    if (auto whole = by_spelling.find(spell_bytes(word)); whole != by_spelling.end())
+      return out.push_back(whole->second);
   struct Symbol {
     int32_t id;
     int prev, next;
@@ -204,9 +207,8 @@ Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Tokenizer::~Tokenizer() = default;
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::make(TokenizerData data) {
-  return guarded("tokenizer", [&] {
-    return std::unique_ptr<Tokenizer>(new Tokenizer(std::make_unique<Parts>(std::move(data))));
-  });
+  return guarded("tokenizer",
+                 [&] { return std::unique_ptr<Tokenizer>(new Tokenizer(std::make_unique<Parts>(std::move(data)))); });
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view raw, bool parse_special) const {

@@ -16,7 +16,7 @@ namespace gcop::guide_torch {
 // A token that is found in the text before anything else is split.
 struct AddedToken {
   int32_t id = -1;
-  std::string text;      // plain text, not byte-level spelling
+  std::string text;         // plain text, not byte-level spelling
   bool special = false;     // control token: left out by decode(skip_special)
   bool normalized = false;  // looked for after normalisation
 };
@@ -34,12 +34,12 @@ struct TokenizerData {
   std::vector<std::pair<std::string, std::string>> merges;  // in order of rank
   std::vector<AddedToken> added;
   std::vector<SplitStep> splits;
-  bool nfc = false;            // Unicode NFC before splitting
-  bool ignore_merges = false;  // a word that is a token is taken whole
-  bool add_bos = false;        // encode() of a whole prompt starts with bos; the caller's business
+  bool nfc = false;                                // Unicode NFC before splitting
+  bool ignore_merges = false;                      // a word that is a token is taken whole
+  bool add_bos = false;                            // encode() of a whole prompt starts with bos; the caller's business
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;  // -1 = none
   int32_t byte_unk = -1;  // what BPE puts for bytes that have no token, one for a run of them; -1 = leaves them out
-  std::vector<int32_t> stop_ids;                   // ids that end a completion: eos, end of turn, generation_config's list
+  std::vector<int32_t> stop_ids;  // ids that end a completion: eos, end of turn, generation_config's list
 };
 
 // The two split patterns this project's models use; both also accept text from tokenizer.json.
@@ -60,8 +60,8 @@ class Tokenizer {
   // Always valid UTF-8: bytes that are none become U+FFFD, a character cut off at the very end is left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
 
-  int64_t vocab() const;             // ids are in [0, vocab())
-  bool is_stop(int32_t id) const;    // ends a completion
+  int64_t vocab() const;           // ids are in [0, vocab())
+  bool is_stop(int32_t id) const;  // ends a completion
   bool is_special(int32_t id) const;
   int32_t find(std::string_view token) const;  // id of an added token or of a byte-level spelling; -1 = none
   const TokenizerData &data() const;

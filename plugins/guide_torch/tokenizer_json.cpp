@@ -86,7 +86,8 @@ void read_bpe(const Json &model, const std::string &path, TokenizerData &data) {
   for (const Json &merge : merges) {
     if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       data.merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
-    } else if (size_t space; merge.is_string() && (space = merge.get_ref<const std::string &>().find(' ')) != std::string::npos) {
+    } else if (size_t space;
+               merge.is_string() && (space = merge.get_ref<const std::string &>().find(' ')) != std::string::npos) {
       const std::string &text = merge.get_ref<const std::string &>();
       data.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
     } else {
@@ -124,7 +125,8 @@ TokenizerData read_tokenizer_json(const Json &json, const std::string &path) {
     out.special = flag_field(token, "special", path, false);
     out.normalized = flag_field(token, "normalized", path, false);
     for (const char *name : {"single_word", "lstrip", "rstrip"})
-      if (flag_field(token, name, path, false)) refuse(path, std::string(name) + " of the added token '" + out.text + "'");
+      if (flag_field(token, name, path, false))
+        refuse(path, std::string(name) + " of the added token '" + out.text + "'");
     data.added.push_back(std::move(out));
   }
   // TemplateProcessing that begins with a special token is how these files say "a prompt starts with bos".
@@ -165,10 +167,8 @@ Json write_tokenizer_json(const TokenizerData &data) {
     if (step.kind == SplitStep::Kind::digits)
       steps.push_back({{"type", "Digits"}, {"individual_digits", step.individual}});
     else
-      steps.push_back({{"type", "Split"},
-                       {"pattern", {{"Regex", step.pattern}}},
-                       {"behavior", "Isolated"},
-                       {"invert", false}});
+      steps.push_back(
+          {{"type", "Split"}, {"pattern", {{"Regex", step.pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
   }
   steps.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}});
 
@@ -186,10 +186,11 @@ Json write_tokenizer_json(const TokenizerData &data) {
     Json body = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
     Json second = {{"SpecialToken", {{"id", bos}, {"type_id", 1}}}};
     Json other = {{"Sequence", {{"id", "B"}, {"type_id", 1}}}};
-    post = {{"type", "TemplateProcessing"},
-            {"single", Json::array({first, body})},
-            {"pair", Json::array({first, body, second, other})},
-            {"special_tokens", {{bos, {{"id", bos}, {"ids", Json::array({data.bos})}, {"tokens", Json::array({bos})}}}}}};
+    post = {
+        {"type", "TemplateProcessing"},
+        {"single", Json::array({first, body})},
+        {"pair", Json::array({first, body, second, other})},
+        {"special_tokens", {{bos, {{"id", bos}, {"ids", Json::array({data.bos})}, {"tokens", Json::array({bos})}}}}}};
   }
   Json unk = data.byte_unk >= 0 ? Json(data.tokens[static_cast<size_t>(data.byte_unk)]) : Json(nullptr);
   return {{"version", "1.0"},

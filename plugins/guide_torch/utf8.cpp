@@ -18,7 +18,12 @@ Prefix prefix_at(std::string_view text, size_t at) {
   size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
   if (length == 0) return {1, false, false};
   // The second byte's range keeps out overlong forms, surrogates and values above U+10FFFF.
-  uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80, high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  uint8_t low = lead == 0xe0   ? 0xa0
+                : lead == 0xf0 ? 0x90
+                               : 0x80,
+          high = lead == 0xed   ? 0x9f
+                 : lead == 0xf4 ? 0x8f
+                                : 0xbf;
   for (size_t i = 1; i < length; ++i, low = 0x80, high = 0xbf) {
     if (at + i == text.size()) return {i, false, true};
     if (byte(at + i) < low || byte(at + i) > high) return {i, false, false};

@@ -89,7 +89,8 @@ std::vector<std::string_view> WordSplitter::split(std::string_view text) const {
         done = to;
       };
       while (from < word.size()) {
-        int found = pcre2_match(pattern.code.get(), subject, word.size(), from, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+        int found =
+            pcre2_match(pattern.code.get(), subject, word.size(), from, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
         if (found == PCRE2_ERROR_JIT_STACKLIMIT)
           found = pcre2_match(pattern.code.get(), subject, word.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                               match.get(), nullptr);

@@ -61,7 +61,8 @@ inline std::string find_model(uint64_t bytes) {
   for (const std::string &folder : {text("GCOP_TEST_MODELS"), home + "/models"}) {
     std::error_code ec;
     for (fs::recursive_directory_iterator it(folder, ec), end; !ec && it != end; it.increment(ec))
-      if (it->is_regular_file(ec) && it->path().extension() == ".gguf" && it->file_size(ec) == bytes) return it->path().string();
+      if (it->is_regular_file(ec) && it->path().extension() == ".gguf" && it->file_size(ec) == bytes)
+        return it->path().string();
   }
   return {};
 }
@@ -88,7 +89,9 @@ class GgufBuilder {
     for (int32_t v : list) bytes += raw(v);
     put(key, 9, bytes);
   }
-  void put(const std::string &key, uint32_t type, const std::string &bytes) { values[key] = text(key) + raw(type) + bytes; }
+  void put(const std::string &key, uint32_t type, const std::string &bytes) {
+    values[key] = text(key) + raw(type) + bytes;
+  }
   // shape: row-major, as ModelFile gives it.
   void tensor(const std::string &name, const std::vector<int64_t> &shape, uint32_t type, const std::string &bytes) {
     std::string info = text(name) + raw<uint32_t>(static_cast<uint32_t>(shape.size()));
@@ -168,11 +171,19 @@ inline GgufBuilder tiny_gguf(const Config &c, const std::map<std::string, std::v
   file.put_ints("tokenizer.ggml.token_type", types);
   file.put_u32("tokenizer.ggml.eos_token_id", 258);
   file.put_text("tokenizer.chat_template", kChatMlTemplate);
-  static const std::pair<const char *, const char *> kNames[] = {
-      {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"},
-      {"model.layers.", "blk."}, {"input_layernorm", "attn_norm"}, {"post_attention_layernorm", "ffn_norm"},
-      {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"}, {"self_attn.v_proj", "attn_v"},
-      {"self_attn.o_proj", "attn_output"}, {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"}};
+  static const std::pair<const char *, const char *> kNames[] = {{"model.embed_tokens", "token_embd"},
+                                                                 {"model.norm", "output_norm"},
+                                                                 {"lm_head", "output"},
+                                                                 {"model.layers.", "blk."},
+                                                                 {"input_layernorm", "attn_norm"},
+                                                                 {"post_attention_layernorm", "ffn_norm"},
+                                                                 {"self_attn.q_proj", "attn_q"},
+                                                                 {"self_attn.k_proj", "attn_k"},
+                                                                 {"self_attn.v_proj", "attn_v"},
+                                                                 {"self_attn.o_proj", "attn_output"},
+                                                                 {"mlp.gate_proj", "ffn_gate"},
+                                                                 {"mlp.up_proj", "ffn_up"},
+                                                                 {"mlp.down_proj", "ffn_down"}};
   for (const TensorSpec &spec : tensor_specs(c)) {
     std::string name = spec.name;
     for (auto [hf, ggml] : kNames)
@@ -182,7 +193,8 @@ inline GgufBuilder tiny_gguf(const Config &c, const std::map<std::string, std::v
   return file;
 }
 
-inline std::vector<TensorOut> as_tensors(const Config &config, const std::map<std::string, std::vector<float>> &weights) {
+inline std::vector<TensorOut> as_tensors(const Config &config,
+                                         const std::map<std::string, std::vector<float>> &weights) {
   std::vector<TensorOut> out;
   for (const TensorSpec &spec : tensor_specs(config))
     out.push_back({spec.name, spec.shape, [&weights, name = spec.name] { return weights.at(name).data(); }});

@@ -170,11 +170,18 @@ TEST_CASE("a lying header is refused before anything is allocated") {
     CAPTURE(text);
     CHECK(text.find(part) != std::string::npos);
   };
-  has(why([](GgufBuilder &f) { f.put("x", 9, GgufBuilder::raw<uint32_t>(4) + GgufBuilder::raw<uint64_t>(UINT64_MAX)); }), "claims 18446744073709551615");
-  has(why([](GgufBuilder &f) { f.put("x", 9, GgufBuilder::raw<uint32_t>(8) + GgufBuilder::raw<uint64_t>(uint64_t{1} << 60)); }), "truncated or corrupt");
+  has(why([](GgufBuilder &f) {
+        f.put("x", 9, GgufBuilder::raw<uint32_t>(4) + GgufBuilder::raw<uint64_t>(UINT64_MAX));
+      }),
+      "claims 18446744073709551615");
+  has(why([](GgufBuilder &f) {
+        f.put("x", 9, GgufBuilder::raw<uint32_t>(8) + GgufBuilder::raw<uint64_t>(uint64_t{1} << 60));
+      }),
+      "truncated or corrupt");
   has(why([](GgufBuilder &f) { f.put("x", 8, GgufBuilder::raw<uint64_t>(UINT64_MAX - 3)); }), "truncated or corrupt");
   has(why([](GgufBuilder &f) { f.put("x", 99, ""); }), "unknown type 99");
-  has(why([](GgufBuilder &f) { f.put("x", 9, GgufBuilder::raw<uint32_t>(9) + GgufBuilder::raw<uint64_t>(1)); }), "unknown type 9");
+  has(why([](GgufBuilder &f) { f.put("x", 9, GgufBuilder::raw<uint32_t>(9) + GgufBuilder::raw<uint64_t>(1)); }),
+      "unknown type 9");
   has(why([](GgufBuilder &f) { f.n_tensors = UINT64_MAX; }), "truncated or corrupt");
   has(why([](GgufBuilder &f) { f.floats("blk.0.attn_q.weight", {1}, {1}); }), "twice");
   has(why([](GgufBuilder &f) { f.floats("rope_freqs.weight", {1}, {1}); }), "rope_freqs.weight");
@@ -205,7 +212,8 @@ TEST_CASE("what is no model says so") {
   CHECK(why_not(folder / "absent.gguf").find("No such file") != std::string::npos);
   CHECK(open_bytes(folder, "").find("no GGUF file") != std::string::npos);
   CHECK(open_bytes(folder, "PK\x03\x04 a zip").find("no GGUF file") != std::string::npos);
-  CHECK(open_bytes(folder, "GGUF" + GgufBuilder::raw<uint32_t>(9) + std::string(64, 0)).find("version 9") != std::string::npos);
+  CHECK(open_bytes(folder, "GGUF" + GgufBuilder::raw<uint32_t>(9) + std::string(64, 0)).find("version 9") !=
+        std::string::npos);
   write_file(folder / "x.safetensors", "");
   CHECK(why_not(folder / "x.safetensors").find("directory") != std::string::npos);
 }

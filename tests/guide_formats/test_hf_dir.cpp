@@ -12,7 +12,8 @@ struct Model {
 
 Model save_tiny(const std::string &dir, const std::string &arch, StoredAs stored_as = StoredAs::f32) {
   Model model{tiny_config(arch), tiny_weights(tiny_config(arch))};
-  auto ok = write_hf_dir(dir, model.config, make_byte_tokenizer(), "{{ messages[0].content }}", as_tensors(model.config, model.weights), stored_as);
+  auto ok = write_hf_dir(dir, model.config, make_byte_tokenizer(), "{{ messages[0].content }}",
+                         as_tensors(model.config, model.weights), stored_as);
   REQUIRE_MESSAGE(ok, (ok ? "" : ok.error().message));
   return model;
 }
@@ -80,11 +81,14 @@ TEST_CASE("a model in several files follows its index") {
     size_t part = i++ % 2;
     const auto &values = model.weights[spec.name];
     std::string bytes(reinterpret_cast<const char *>(values.data()), values.size() * 4);
-    headers[part][spec.name] = {{"dtype", "F32"}, {"shape", spec.shape}, {"data_offsets", {data[part].size(), data[part].size() + bytes.size()}}};
+    headers[part][spec.name] = {{"dtype", "F32"},
+                                {"shape", spec.shape},
+                                {"data_offsets", {data[part].size(), data[part].size() + bytes.size()}}};
     data[part] += bytes;
     map[spec.name] = "part-" + std::to_string(part) + ".safetensors";
   }
-  for (size_t part : {0, 1}) write_file(dir + "/part-" + std::to_string(part) + ".safetensors", safetensors(headers[part].dump(), data[part]));
+  for (size_t part : {0, 1})
+    write_file(dir + "/part-" + std::to_string(part) + ".safetensors", safetensors(headers[part].dump(), data[part]));
   fs::remove(dir + "/model.safetensors");
   CHECK(why_not(dir).find("neither model.safetensors nor") != std::string::npos);
   write_file(dir + "/model.safetensors.index.json", Json{{"weight_map", map}}.dump());
@@ -139,7 +143,8 @@ TEST_CASE("chat template and end tokens are found wherever Hugging Face keeps th
   TempFolder folder;
   save_tiny(folder / "m", "llama");
   std::string config = folder / "m/tokenizer_config.json";
-  change_json(config, {{"chat_template", Json::array({{{"name", "tool_use"}, {"template", "T"}}, {{"name", "default"}, {"template", "D"}}})},
+  change_json(config, {{"chat_template", Json::array({{{"name", "tool_use"}, {"template", "T"}},
+                                                      {{"name", "default"}, {"template", "D"}}})},
                        {"eos_token", {{"content", "<|endoftext|>"}}}});
   change_json(folder / "m/generation_config.json", {{"eos_token_id", 65}});
   auto file = ModelFile::open(folder / "m");
@@ -176,10 +181,13 @@ TEST_CASE("safetensors that lie or are cut are refused in one sentence") {
   has(why(safetensors("[1]", "")), "no JSON object");
   has(why(safetensors("{nope", "")), "not valid JSON");
   has(why(safetensors(R"({"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", "12345678")), "I64");
-  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234")), "its shape and type need 8");
+  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234")),
+      "its shape and type need 8");
   has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", "1234")), "truncated");
-  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[18446744073709551612,0]}})", "1234")), "truncated");
-  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,4]}})", "1234")), "impossible shape");
+  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[18446744073709551612,0]}})", "1234")),
+      "truncated");
+  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,4]}})", "1234")),
+      "impossible shape");
   has(why(safetensors(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234")), "impossible shape");
   has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234")), "lacks the tensor");
   has(why(safetensors(R"({"a":7})", "")), "no object");

@@ -42,7 +42,8 @@ TEST_CASE("a model replaces the one before it, whole") {
   REQUIRE(file);
   CHECK(read_tensor(**file, "model.norm.weight")[0] == 2);
   CHECK(entries(folder / "deep/er") == 1);
-  auto broken = save(folder / "deep/er/m", 3, {{"state.bin", [](const std::string &) { return gcop::Result<>(gcop::invalid("no state")); }}});
+  auto broken = save(folder / "deep/er/m", 3,
+                     {{"state.bin", [](const std::string &) { return gcop::Result<>(gcop::invalid("no state")); }}});
   REQUIRE_FALSE(broken);
   CHECK(broken.error().message == "no state");
   CHECK(read_tensor(**ModelFile::open(folder / "deep/er/m"), "model.norm.weight")[0] == 2);
@@ -112,7 +113,8 @@ TEST_CASE("a full disk is named and leaves nothing behind") {
   std::string filler(22u << 20, 'x');
   write_file(mount + "/filler", filler);
   auto failed = save(mount + "/m2");
-  bool named = !failed && failed.error().code == gcop::Code::exhausted && failed.error().message.find("disk is full") != std::string::npos;
+  bool named = !failed && failed.error().code == gcop::Code::exhausted &&
+               failed.error().message.find("disk is full") != std::string::npos;
   size_t left = entries(mount);
   bool old_is_whole = why_not(mount + "/m").empty();
   ::umount2(mount.c_str(), MNT_DETACH);

@@ -14,7 +14,8 @@ TEST_CASE("every tensor encoding decodes to the reference's bits") {
     CHECK(encoding->name == row["name"]);
     std::string hex = row["bytes"];
     std::vector<uint8_t> bytes;
-    for (size_t i = 0; i < hex.size(); i += 2) bytes.push_back(static_cast<uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    for (size_t i = 0; i < hex.size(); i += 2)
+      bytes.push_back(static_cast<uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
     std::vector<uint32_t> want = row["float_bits"], got(want.size());
     REQUIRE(bytes.size() == want.size() / encoding->values * encoding->bytes);
     std::vector<float> values(want.size());
@@ -51,9 +52,9 @@ TEST_CASE("every half precision number has its value") {
 
 TEST_CASE("bf16 rounds to nearest, ties to even") {
   CHECK(float_to_bf16(1.0f) == 0x3f80);
-  CHECK(float_to_bf16(1.00390625f) == 0x3f80);                // halfway, down to even
-  CHECK(float_to_bf16(1.01171875f) == 0x3f82);                // halfway, up to even
-  CHECK(float_to_bf16(1.0039063692092896f) == 0x3f81);        // just above halfway
+  CHECK(float_to_bf16(1.00390625f) == 0x3f80);          // halfway, down to even
+  CHECK(float_to_bf16(1.01171875f) == 0x3f82);          // halfway, up to even
+  CHECK(float_to_bf16(1.0039063692092896f) == 0x3f81);  // just above halfway
   CHECK(float_to_bf16(-0.0f) == 0x8000);
   CHECK(float_to_bf16(INFINITY) == 0x7f80);
   CHECK((float_to_bf16(NAN) & 0x7fff) > 0x7f80);

@@ -73,7 +73,8 @@ TEST_CASE("a template by a stranger can neither run for ever nor nest without en
   std::string chain = "1";
   for (int i = 0; i < 100'000; ++i) chain += "+1";
   CHECK_FALSE(render("{{ " + chain + " }}"));
-  std::string doubling = "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+  std::string doubling =
+      "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
   CHECK_FALSE(render(doubling));
 }
 

@@ -87,10 +87,10 @@ TEST_CASE("decoding gives valid UTF-8 whatever the ids") {
   };
   const std::string kReplaced = "\xef\xbf\xbd";
   CHECK(decode("caf\xc3\xa9") == "caf\xc3\xa9");
-  CHECK(decode("caf\xc3") == "caf");                       // cut off at the end: left out
+  CHECK(decode("caf\xc3") == "caf");  // cut off at the end: left out
   CHECK(decode("x\xf0\x9f\x91") == "x");
-  CHECK(decode("a\xc3z") == "a" + kReplaced + "z");        // cut off in the middle: replaced
-  CHECK(decode("\xf0\x9f\x91z") == kReplaced + "z");       // one mark for a begun character
+  CHECK(decode("a\xc3z") == "a" + kReplaced + "z");                    // cut off in the middle: replaced
+  CHECK(decode("\xf0\x9f\x91z") == kReplaced + "z");                   // one mark for a begun character
   CHECK(decode("\xed\xa0\x80") == kReplaced + kReplaced + kReplaced);  // a surrogate is none
   CHECK(decode("\xc0\xaf\xff") == kReplaced + kReplaced + kReplaced);
   CHECK(tokenizer->decode(std::vector<int32_t>{-1, 100000, 'a'}) == "a");
@@ -130,7 +130,8 @@ TEST_CASE("tokenizers that would be read otherwise are refused by name") {
   CHECK(refusal([](Json &j) { j["model"].erase("vocab"); }).find("vocab") != std::string::npos);
   auto with_pattern = [&](const char *pattern) {
     return refusal([&](Json &j) {
-      j["pre_tokenizer"]["pretokenizers"][0] = {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+      j["pre_tokenizer"]["pretokenizers"][0] = {
+          {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
     });
   };
   CHECK(with_pattern("(unclosed").find("(unclosed") != std::string::npos);
@@ -141,6 +142,8 @@ TEST_CASE("byte-level spelling goes both ways for every byte") {
   std::string all;
   for (int b = 0; b < 256; ++b) all += static_cast<char>(b);
   CHECK(unspell_bytes(spell_bytes(all)) == all);
-  CHECK(spell_bytes(" a\n") == "\xc4\xa0" "a\xc4\x8a");
+  CHECK(spell_bytes(" a\n") ==
+        "\xc4\xa0"
+        "a\xc4\x8a");
   CHECK_FALSE(unspell_bytes("a b").has_value());
 }
