@@ -50,7 +50,7 @@ class Connection {
   virtual ~Connection() = default;
   virtual beast::tcp_stream &tcp() = 0;
   virtual asio::awaitable<error_code> handshake() = 0;
-  virtual std::string verify_error() { return {}; }   // why the peer's certificate was refused
+  virtual std::string verify_error() { return {}; }  // why the peer's certificate was refused
   virtual asio::awaitable<error_code> write(const HttpRequest &) = 0;
   virtual asio::awaitable<error_code> read_header(Parser &) = 0;
   virtual asio::awaitable<error_code> read_some(Parser &) = 0;
@@ -147,7 +147,7 @@ struct Client::Impl {
   asio::io_context &io;
   const Config &config;
   asio::ssl::context tls;
-  std::vector<std::unique_ptr<Connection>> idle;   // youngest last
+  std::vector<std::unique_ptr<Connection>> idle;  // youngest last
 };
 
 Client::Client(asio::io_context &io, const Config &config) : impl_(std::make_unique<Impl>(io, config)) {
@@ -155,12 +155,15 @@ Client::Client(asio::io_context &io, const Config &config) : impl_(std::make_uni
   error_code error;
   SSL_CTX_set_min_proto_version(impl_->tls.native_handle(), TLS1_2_VERSION);
   impl_->tls.set_verify_mode(asio::ssl::verify_peer);
-  if (config.ca_file.empty()) impl_->tls.set_default_verify_paths(error);
-  else impl_->tls.load_verify_file(config.ca_file, error);
+  if (config.ca_file.empty())
+    impl_->tls.set_default_verify_paths(error);
+  else
+    impl_->tls.load_verify_file(config.ca_file, error);
   if (error)
-    throw Failure(GCOP_INVALID, "core_http: cannot load CA certificates from " +
-                                    (config.ca_file.empty() ? "the system's paths" : "ca_file '" + config.ca_file + "'") +
-                                    ": " + error.message() + "; it must be a PEM file");
+    throw Failure(GCOP_INVALID,
+                  "core_http: cannot load CA certificates from " +
+                      (config.ca_file.empty() ? "the system's paths" : "ca_file '" + config.ca_file + "'") + ": " +
+                      error.message() + "; it must be a PEM file");
 }
 
 Client::~Client() = default;
@@ -216,8 +219,10 @@ asio::awaitable<std::unique_ptr<Connection>> Client::Impl::connect(const Exchang
   }
 
   std::unique_ptr<Connection> connection;
-  if (config.endpoint.tls) connection = std::make_unique<TlsConnection>(io, tls, config.endpoint);
-  else connection = std::make_unique<PlainConnection>(io);
+  if (config.endpoint.tls)
+    connection = std::make_unique<TlsConnection>(io, tls, config.endpoint);
+  else
+    connection = std::make_unique<PlainConnection>(io);
   beast::tcp_stream &stream = connection->tcp();
   exchange.abort.arm([&stream] { stream.close(); });
   stream.expires_at(expiry);
@@ -243,10 +248,12 @@ asio::awaitable<std::unique_ptr<Connection>> Client::Impl::connect(const Exchang
       answer.error = "no TLS handshake with " + address() + within("connect_ms", config.clocks.connect);
     } else if (!why.empty()) {
       answer.status = GCOP_DENIED;
-      answer.error = "the TLS certificate of " + address() + " is not trusted: " + why + "; set ca_file if it is your own CA";
+      answer.error =
+          "the TLS certificate of " + address() + " is not trusted: " + why + "; set ca_file if it is your own CA";
     } else {
       answer.status = GCOP_UNAVAILABLE;
-      answer.error = "TLS handshake with " + address() + " failed: " + refused.message() + "; is it an http:// endpoint?";
+      answer.error =
+          "TLS handshake with " + address() + " failed: " + refused.message() + "; is it an http:// endpoint?";
     }
     answer.retry = why.empty() && refused.category() != asio::error::get_ssl_category();
     co_return nullptr;
@@ -303,8 +310,8 @@ asio::awaitable<void> Client::Impl::read_body(Connection &connection, const Exch
     } else if (error == beast::error::timeout) {
       answer.status = GCOP_TIMEOUT;
       answer.retry = true;
-      answer.error = "the reply of " + address() + " stopped in the middle: nothing came" +
-                     within("idle_ms", config.clocks.idle);
+      answer.error =
+          "the reply of " + address() + " stopped in the middle: nothing came" + within("idle_ms", config.clocks.idle);
     } else {
       answer.status = GCOP_UNAVAILABLE;
       answer.retry = true;
@@ -330,7 +337,7 @@ asio::awaitable<Answer> Client::post(const Exchange &exchange) {
     const bool replied = co_await self.send(*connection, exchange, request, parser, answer, reused);
     if (!replied) {
       if (answer.status != GCOP_OK || exchange.abort.fired()) break;
-      self.idle.clear();   // the peer closed one kept connection: the others are no better
+      self.idle.clear();  // the peer closed one kept connection: the others are no better
       continue;
     }
     const auto field = [&](std::string_view name) { return std::string(parser.get()[name]); };

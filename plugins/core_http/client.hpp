@@ -9,9 +9,9 @@
 #include <string_view>
 #include <utility>
 
+#include <gcop/plugin.h>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <gcop/plugin.h>
 
 #include "config.hpp"
 
@@ -42,21 +42,21 @@ struct Exchange {
 };
 
 struct Answer {
-  gcop_status status = GCOP_OK;   // of the transport; GCOP_OK: a reply came, whatever its HTTP status
-  std::string error;              // why there is none
-  bool retry = false;             // another attempt may help
-  uint32_t sent = 0;              // requests that went out
+  gcop_status status = GCOP_OK;  // of the transport; GCOP_OK: a reply came, whatever its HTTP status
+  std::string error;             // why there is none
+  bool retry = false;            // another attempt may help
+  uint32_t sent = 0;             // requests that went out
   unsigned http_status = 0;
-  bool streamed = false;          // on_stream took the body
+  bool streamed = false;  // on_stream took the body
   std::string body;
   std::string retry_after, retry_after_ms, should_retry, location;
 };
 
 class Client {
  public:
-  Client(boost::asio::io_context &, const Config &);   // keeps the reference; throws Failure for a bad ca_file
+  Client(boost::asio::io_context &, const Config &);  // keeps the reference; throws Failure for a bad ca_file
   ~Client();
-  boost::asio::awaitable<Answer> post(const Exchange &);   // the exchange outlives the awaitable
+  boost::asio::awaitable<Answer> post(const Exchange &);  // the exchange outlives the awaitable
   void close_idle();
 
  private:

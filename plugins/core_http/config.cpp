@@ -76,7 +76,8 @@ Secret read_key(const std::string &variable) {
   while (!key.empty() && std::isspace(static_cast<unsigned char>(key.back()))) key.pop_back();
   const bool clean = std::all_of(key.begin(), key.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
   if (key.empty() || !clean)
-    throw wrong("the key in the environment variable " + variable + " holds blanks or control characters; set it to "
+    throw wrong("the key in the environment variable " + variable +
+                " holds blanks or control characters; set it to "
                 "the bare key");
   return Secret(std::move(key));
 }
@@ -86,9 +87,12 @@ Secret read_key(const std::string &variable) {
 Endpoint parse_base_url(std::string_view url) {
   // Rationale: up to the check for credentials and queries, errors must not repeat the URL.
   Endpoint out;
-  if (url.substr(0, 7) == "http://") url.remove_prefix(7);
-  else if (url.substr(0, 8) == "https://") out.tls = true, url.remove_prefix(8);
-  else throw wrong("base_url must start with http:// or https://");
+  if (url.substr(0, 7) == "http://")
+    url.remove_prefix(7);
+  else if (url.substr(0, 8) == "https://")
+    out.tls = true, url.remove_prefix(8);
+  else
+    throw wrong("base_url must start with http:// or https://");
   if (url.find_first_of("?#") != url.npos) throw wrong("base_url must not carry a query or a fragment");
   const size_t slash = std::min(url.find('/'), url.size());
   const std::string authority(url.substr(0, slash));
@@ -116,9 +120,8 @@ Endpoint parse_base_url(std::string_view url) {
   out.host_header = authority.substr(0, colon);
   if (colon < authority.size()) {
     const std::string port = authority.substr(colon + 1);
-    const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) {
-      return std::isdigit(c);
-    });
+    const bool digits = !port.empty() && port.size() <= 5 &&
+                        std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
     if (!digits || std::stoi(port) < 1 || std::stoi(port) > 65535)
       throw wrong("base_url port '" + port + "' must be a number from 1 to 65535");
     if (port != out.port) out.host_header += ':' + port;
@@ -132,8 +135,8 @@ Config parse_config(std::string_view text) {
   const json config = json::parse(text, nullptr, false);
   if (!config.is_object()) throw wrong("the configuration must be one JSON object");
   static const std::set<std::string> kKnown = {
-      "base_url", "model", "key_env", "api", "connect_ms", "first_byte_ms", "idle_ms", "total_ms", "max_retries",
-      "backoff_ms", "ca_file", "max_tokens_field", "send_seed", "extra"};
+      "base_url", "model",       "key_env",    "api",     "connect_ms",       "first_byte_ms", "idle_ms",
+      "total_ms", "max_retries", "backoff_ms", "ca_file", "max_tokens_field", "send_seed",     "extra"};
   for (const auto &[name, value] : config.items()) {
     if (kKnown.count(name)) continue;
     std::string known;

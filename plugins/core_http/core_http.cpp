@@ -33,7 +33,7 @@ struct Call {
   Completion<Reply> completion;
   Abort abort;
   Clock::time_point deadline;
-  uint32_t tries = 0;         // attempts, those that never reached the peer included
+  uint32_t tries = 0;  // attempts, those that never reached the peer included
   uint32_t sent = 0;
 };
 
@@ -41,7 +41,7 @@ struct Call {
 struct Outcome {
   std::optional<Reply> reply;
   gcop_status status = GCOP_OK;
-  std::string error;          // names what happened and the remedy
+  std::string error;  // names what happened and the remedy
   bool retry = false;
   std::optional<milliseconds> wait;
 };
@@ -93,7 +93,7 @@ class CoreHttp : public Core {
   void serve();
   void start(Request request, Completion<Reply> completion);
   asio::awaitable<void> run(Call &);
-  asio::awaitable<bool> wait(Call &, milliseconds);          // false: cancelled
+  asio::awaitable<bool> wait(Call &, milliseconds);  // false: cancelled
   Outcome judge_answer(const Answer &, const StreamReader &, const Call &) const;
   void finish(Call &, Outcome, const Answer &, const StreamReader &);
   std::string message(const Call &, const std::string &error) const;
@@ -130,9 +130,11 @@ void CoreHttp::start(Request request, Completion<Reply> completion) {
   asio::co_spawn(io_, run(*call), [this, call](std::exception_ptr error) {
     calls_.erase(call->id);
     if (!error) return;
-    try { std::rethrow_exception(error); }
-    catch (const Failure &failure) { call->completion.fail(failure.status(), failure.what()); }
-    catch (const std::exception &other) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const Failure &failure) {
+      call->completion.fail(failure.status(), failure.what());
+    } catch (const std::exception &other) {
       call->completion.fail(GCOP_INTERNAL, config_.key.redact(std::string("core_http: ") + other.what()));
     }
   });
@@ -196,14 +198,17 @@ Outcome CoreHttp::judge_answer(const Answer &answer, const StreamReader &reader,
     out.retry = answer.retry;
     if (answer.status == GCOP_TIMEOUT && Clock::now() >= call.deadline) {
       out.retry = false;
-      out.error = "no complete answer within the call's time (total_ms = " +
-                  std::to_string(config_.clocks.total.count()) + ", or the host's deadline if that is shorter)";
+      out.error =
+          "no complete answer within the call's time (total_ms = " + std::to_string(config_.clocks.total.count()) +
+          ", or the host's deadline if that is shorter)";
     }
     return out;
   }
   Parsed parsed;
-  if (answer.http_status / 100 != 2) parsed.error = parse_error(answer.body);
-  else parsed = answer.streamed ? reader.finish() : parse_reply(answer.body, call.request.messages_json.size());
+  if (answer.http_status / 100 != 2)
+    parsed.error = parse_error(answer.body);
+  else
+    parsed = answer.streamed ? reader.finish() : parse_reply(answer.body, call.request.messages_json.size());
   if (parsed.reply) {
     out.reply = std::move(parsed.reply);
     return out;
@@ -238,10 +243,12 @@ void CoreHttp::finish(Call &call, Outcome outcome, const Answer &answer, const S
   reply.attempts = call.sent;
   reply.http_status = answer.http_status;
   if (outcome.wait) reply.retry_after_ms = static_cast<uint32_t>(std::min<int64_t>(outcome.wait->count(), UINT32_MAX));
-  if (outcome.reply && call.request.part && !answer.streamed)   // a peer that does not stream sends it in one piece
+  if (outcome.reply && call.request.part && !answer.streamed)  // a peer that does not stream sends it in one piece
     for (uint32_t i = 0; i < reply.texts.size(); ++i) call.request.part(i, reply.texts[i]);
-  if (outcome.reply) call.completion.ok(reply);
-  else call.completion.fail(outcome.status, message(call, outcome.error), reply);
+  if (outcome.reply)
+    call.completion.ok(reply);
+  else
+    call.completion.fail(outcome.status, message(call, outcome.error), reply);
 }
 
 std::string CoreHttp::message(const Call &call, const std::string &error) const {

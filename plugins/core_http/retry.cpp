@@ -9,10 +9,14 @@ namespace core_http {
 namespace {
 
 // Money has run out: waiting does not help, and asking again annoys. Names used by OpenAI and Anthropic.
-constexpr std::array<std::string_view, 8> kBillingStops = {
-    "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
-    "enforced_spend_limit_reached", "billing_error"};
+constexpr std::array<std::string_view, 8> kBillingStops = {"insufficient_quota",
+                                                           "credit_balance_exhausted",
+                                                           "organization_spend_limit_exceeded",
+                                                           "project_spend_limit_exceeded",
+                                                           "organization_usage_limit_exceeded",
+                                                           "billing_hard_limit_reached",
+                                                           "enforced_spend_limit_reached",
+                                                           "billing_error"};
 
 bool is_billing_stop(const PeerError &error) {
   return std::any_of(kBillingStops.begin(), kBillingStops.end(),
@@ -49,9 +53,12 @@ Judgement judge(unsigned http_status, const PeerError *error, std::string_view s
     case 404: out = {GCOP_INVALID, false, "check base_url (does it end in /v1?) and model"}; break;
     case 413: out = {GCOP_INVALID, false, "the request is too large; shorten the prompt"}; break;
     default:
-      if (status >= 500) out = {GCOP_UNAVAILABLE, true, "the peer failed; look at its status page or log"};
-      else if (status >= 400) out = {GCOP_INVALID, false, "the peer refuses this request; check model and parameters"};
-      else out = {GCOP_INVALID, false, "the peer redirects; set base_url to where it points"};
+      if (status >= 500)
+        out = {GCOP_UNAVAILABLE, true, "the peer failed; look at its status page or log"};
+      else if (status >= 400)
+        out = {GCOP_INVALID, false, "the peer refuses this request; check model and parameters"};
+      else
+        out = {GCOP_INVALID, false, "the peer redirects; set base_url to where it points"};
   }
   if (should_retry == "true" && out.status != GCOP_INVALID) out.retry = true;
   if (should_retry == "false") out.retry = false;
@@ -70,7 +77,7 @@ std::optional<std::chrono::milliseconds> parse_retry_after(std::string_view retr
   if (const auto value = number(retry_after_ms)) return ms(*value);
   if (const auto value = number(retry_after)) return ms(std::min(*value, 1e6) * 1000);
   std::tm date{};
-  const std::string text(retry_after);   // strptime wants a NUL
+  const std::string text(retry_after);  // strptime wants a NUL
   const char *end = strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
   if (text.empty() || !end || *end) return std::nullopt;
   return ms(std::clamp(std::difftime(timegm(&date), now), 0.0, 1e6) * 1000);

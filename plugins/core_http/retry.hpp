@@ -17,7 +17,7 @@ namespace core_http {
 struct Judgement {
   gcop_status status = GCOP_UNAVAILABLE;
   bool retry = false;
-  std::string remedy;   // one clause for the message
+  std::string remedy;  // one clause for the message
 };
 
 // Of an HTTP status with the peer's error, if it sent one. Also for an error inside a reply of HTTP 200.

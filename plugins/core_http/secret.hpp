@@ -28,7 +28,7 @@ class Secret {
   friend Stream &operator<<(Stream &, const Secret &) = delete;
 
   bool empty() const { return value_.empty(); }
-  std::string_view reveal() const { return value_; }   // for the Authorization header only
+  std::string_view reveal() const { return value_; }  // for the Authorization header only
 
   // `text` with the key replaced: peers echo requests in their error messages.
   std::string redact(std::string text) const {

@@ -63,8 +63,10 @@ PeerError error_of(const json &value) {
   if (out.message.empty()) out.message = excerpt(value.dump(-1, ' ', false, json::error_handler_t::replace));
   out.type = text_of(member(value, "type"));
   const json &code = member(value, "code");
-  if (code.is_number()) out.number = static_cast<unsigned>(std::min<uint64_t>(count(code), 999));
-  else out.code = text_of(code);
+  if (code.is_number())
+    out.number = static_cast<unsigned>(std::min<uint64_t>(count(code), 999));
+  else
+    out.code = text_of(code);
   return out;
 }
 
@@ -86,7 +88,8 @@ bool read_usage(const json &usage, Reply &out) {
   out.cache_write_tokens = std::min(prompt - out.cache_read_tokens, count(member(in, "cache_write_tokens")));
   out.input_tokens = prompt - out.cache_read_tokens - out.cache_write_tokens;
   const uint64_t completion = count(member(usage, "completion_tokens"));
-  out.reasoning_tokens = std::min(completion, count(member(member(usage, "completion_tokens_details"), "reasoning_tokens")));
+  out.reasoning_tokens =
+      std::min(completion, count(member(member(usage, "completion_tokens_details"), "reasoning_tokens")));
   out.output_tokens = completion - out.reasoning_tokens;
   out.usage_known = true;
   return true;
@@ -119,7 +122,7 @@ std::string build_body(const Config &config, const Request &request, bool stream
     throw Failure(GCOP_INVALID, "core_http: messages must be a JSON list that is not empty");
   body[config.max_tokens_field] = request.max_tokens;
   if (request.temperature >= 0) body["temperature"] = request.temperature;
-  body["top_p"] = request.top_p;   // also when off: servers have other defaults
+  body["top_p"] = request.top_p;  // also when off: servers have other defaults
   if (request.n_choices > 1) body["n"] = request.n_choices;
   // Servers read a seed as anything from 32 to 64 bits, signed or not: 31 bits fit them all.
   if (config.send_seed) body["seed"] = (request.seed ^ request.seed >> 31) & 0x7fffffff;
@@ -176,9 +179,9 @@ Parsed parse_reply(std::string_view bytes, size_t prompt_bytes) {
 struct StreamReader::State {
   Part part;
   size_t prompt_bytes;
-  std::string line, event;          // unfinished line; data of the unfinished event
-  std::map<uint64_t, std::pair<std::string, std::string>> choices;   // text and finish reason
-  Reply usage;                      // only its token counts and model
+  std::string line, event;                                          // unfinished line; data of the unfinished event
+  std::map<uint64_t, std::pair<std::string, std::string>> choices;  // text and finish reason
+  Reply usage;                                                      // only its token counts and model
   std::optional<PeerError> error;
   std::string broken;
   bool done = false, delivered = false;
@@ -206,7 +209,7 @@ bool StreamReader::feed(std::string_view bytes) {
     } else if (s.line.compare(0, 5, "data:") == 0) {
       if (!s.event.empty()) s.event += '\n';
       s.event += s.line.substr(s.line.size() > 5 && s.line[5] == ' ' ? 6 : 5);
-    }   // other fields and comments (keep-alives) carry nothing
+    }  // other fields and comments (keep-alives) carry nothing
     s.line.clear();
   }
   return true;
@@ -257,11 +260,16 @@ Parsed StreamReader::finish() const {
   Parsed out;
   const bool all_ended = std::all_of(state_->choices.begin(), state_->choices.end(),
                                      [](const auto &each) { return !each.second.second.empty(); });
-  if (state_->error) out.error = state_->error;
-  else if (!state_->broken.empty()) out.broken = state_->broken;
-  else if (state_->choices.empty()) out.broken = "the stream ended without a choice";
-  else if (!all_ended) out.broken = "the stream ended in the middle of the answer";
-  else out.reply = partial();
+  if (state_->error)
+    out.error = state_->error;
+  else if (!state_->broken.empty())
+    out.broken = state_->broken;
+  else if (state_->choices.empty())
+    out.broken = "the stream ended without a choice";
+  else if (!all_ended)
+    out.broken = "the stream ended in the middle of the answer";
+  else
+    out.reply = partial();
   return out;
 }
 

@@ -15,7 +15,8 @@ std::string file_of(std::string_view text) {
   const nlohmann::json config = nlohmann::json::parse(text, nullptr, false);
   if (!config.is_object()) throw Failure(GCOP_INVALID, "core_replay: the configuration must be one JSON object");
   for (const auto &[name, value] : config.items())
-    if (name != "file") throw Failure(GCOP_INVALID, "core_replay: unknown option '" + name + "'; the one there is is file");
+    if (name != "file")
+      throw Failure(GCOP_INVALID, "core_replay: unknown option '" + name + "'; the one there is is file");
   const auto file = config.find("file");
   if (file == config.end() || !file->is_string() || file->get_ref<const std::string &>().empty())
     throw Failure(GCOP_INVALID, "core_replay: 'file' must name a file of recorded calls");

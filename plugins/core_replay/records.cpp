@@ -38,8 +38,14 @@ json extra_or_empty(const json &extra) { return extra.is_object() ? extra : json
 // One spelling for one request: keys sorted, numbers typed.
 std::string key_of(const json &messages, std::string_view prefix, const json &extra, const json &stop,
                    uint32_t max_tokens, double temperature, double top_p, uint64_t sample) {
-  return dump({{"messages", messages}, {"prefix", prefix}, {"extra", extra}, {"stop", stop},
-               {"max_tokens", max_tokens}, {"temperature", temperature}, {"top_p", top_p}, {"sample", sample}});
+  return dump({{"messages", messages},
+               {"prefix", prefix},
+               {"extra", extra},
+               {"stop", stop},
+               {"max_tokens", max_tokens},
+               {"temperature", temperature},
+               {"top_p", top_p},
+               {"sample", sample}});
 }
 
 // The first 120 characters (not bytes) of the last message, on one line.
@@ -73,17 +79,19 @@ Reply read_reply(const json &in) {
   out.cache_write_tokens = value_or<uint64_t>(in, "cache_write", 0);
   out.output_tokens = value_or<uint64_t>(in, "output", 0);
   out.reasoning_tokens = value_or<uint64_t>(in, "reasoning", 0);
-  const auto known = in.find("usage_known");   // SQLite says 0 or 1
-  out.usage_known = known == in.end() ? in.contains("output")
-                                      : known->is_boolean() ? known->get<bool>() : known->get<int>() != 0;
-  out.attempts = 0;   // nothing was sent
+  const auto known = in.find("usage_known");  // SQLite says 0 or 1
+  out.usage_known = known == in.end()     ? in.contains("output")
+                    : known->is_boolean() ? known->get<bool>()
+                                          : known->get<int>() != 0;
+  out.attempts = 0;  // nothing was sent
   return out;
 }
 
 }  // namespace
 
 Records::Records(const std::string &file) : file_(file) {
-  if (std::filesystem::is_directory(file)) throw Failure(GCOP_INVALID, "core_replay: " + file + " is a folder; name a file");
+  if (std::filesystem::is_directory(file))
+    throw Failure(GCOP_INVALID, "core_replay: " + file + " is a folder; name a file");
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Failure(GCOP_INVALID, "core_replay: cannot read " + file + ": " + std::strerror(errno));
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
@@ -106,11 +114,11 @@ void Records::add(std::string_view line, size_t number) {
     const json &messages = request.at("messages");
     if (!messages.is_array() || messages.empty())
       throw Failure(GCOP_INVALID, "\"messages\" must be a list that is not empty");
-    std::string key = key_of(messages, value_or<std::string>(request, "prefix", ""),
-                             extra_or_empty(request.value("extra", json())),
-                             json(value_or<std::vector<std::string>>(request, "stop", {})),
-                             value_or<uint32_t>(request, "max_tokens", 512), value_or<double>(request, "temperature", 0),
-                             value_or<double>(request, "top_p", 1), value_or<uint64_t>(record, "sample", 0));
+    std::string key =
+        key_of(messages, value_or<std::string>(request, "prefix", ""), extra_or_empty(request.value("extra", json())),
+               json(value_or<std::vector<std::string>>(request, "stop", {})),
+               value_or<uint32_t>(request, "max_tokens", 512), value_or<double>(request, "temperature", 0),
+               value_or<double>(request, "top_p", 1), value_or<uint64_t>(record, "sample", 0));
     replies_.insert_or_assign(std::move(key), read_reply(record.at("reply")));
     line_of_messages_.emplace(dump(messages), number);
   } catch (const std::exception &error) {
@@ -133,7 +141,8 @@ const Reply &Records::find(const Request &request) const {
                         sha256_hex(key).substr(0, 16) + ")";
   const auto near = line_of_messages_.find(dump(messages));
   if (near != line_of_messages_.end())
-    message += "; line " + std::to_string(near->second) + " has the same messages with another sample or other parameters";
+    message +=
+        "; line " + std::to_string(near->second) + " has the same messages with another sample or other parameters";
   else
     message += "; record it first, or ask what was recorded";
   throw Failure(GCOP_INVALID, message);

@@ -28,19 +28,19 @@ namespace core_replay {
 
 class Records {
  public:
-  explicit Records(const std::string &file);   // throws Failure with file:line
+  explicit Records(const std::string &file);  // throws Failure with file:line
 
   // Throws Failure: GCOP_INVALID naming the request and the file if there is no record of it.
   const gcop::sdk::Reply &find(const gcop::sdk::Request &) const;
-  const std::string &sha256() const { return sha256_; }   // of the file's bytes, hex
+  const std::string &sha256() const { return sha256_; }  // of the file's bytes, hex
   size_t size() const { return replies_.size(); }
 
  private:
   void add(std::string_view line, size_t number);
 
   std::string file_, sha256_;
-  std::unordered_map<std::string, gcop::sdk::Reply> replies_;       // by canonical request and sample
-  std::unordered_map<std::string, size_t> line_of_messages_;        // the first line with these messages
+  std::unordered_map<std::string, gcop::sdk::Reply> replies_;  // by canonical request and sample
+  std::unordered_map<std::string, size_t> line_of_messages_;   // the first line with these messages
 };
 
 }  // namespace core_replay

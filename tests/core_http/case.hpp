@@ -20,7 +20,9 @@ inline const gcop_plugin *core_http_plugin() {
 class HttpCore : public driver::Core {
  public:
   explicit HttpCore(const std::string &url, const nlohmann::json &more = nlohmann::json::object())
-      : Core(core_http_plugin(), config(url, more)) { REQUIRE_MESSAGE(*this, why); }
+      : Core(core_http_plugin(), config(url, more)) {
+    REQUIRE_MESSAGE(*this, why);
+  }
   // The key must be in nothing that leaves the plugin.
   ~HttpCore() { CHECK(host().log().find(kCanary) == std::string::npos); }
 
@@ -31,8 +33,8 @@ class HttpCore : public driver::Core {
   }
   static std::string config(const std::string &url, const nlohmann::json &more = nlohmann::json::object()) {
     setenv("GCOP_TEST_KEY", kCanary, 1);
-    nlohmann::json all = {{"base_url", url}, {"model", "m-1"}, {"key_env", "GCOP_TEST_KEY"}, {"backoff_ms", 1},
-                          {"max_retries", 2}, {"connect_ms", 20000}, {"first_byte_ms", 20000}, {"idle_ms", 20000}};
+    nlohmann::json all = {{"base_url", url},  {"model", "m-1"},      {"key_env", "GCOP_TEST_KEY"}, {"backoff_ms", 1},
+                          {"max_retries", 2}, {"connect_ms", 20000}, {"first_byte_ms", 20000},     {"idle_ms", 20000}};
     all.update(more);
     return all.dump();
   }

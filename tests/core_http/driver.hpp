@@ -39,7 +39,9 @@ class Host {
     table_.self.query = [](const gcop_host *, const char *) -> const void * { return nullptr; };
     table_.owner = this;
   }
-  ~Host() { for (std::thread &worker : workers_) worker.join(); }
+  ~Host() {
+    for (std::thread &worker : workers_) worker.join();
+  }
   const gcop_host *raw() const { return &table_.self; }
   std::string log() {
     std::lock_guard lock(mutex_);
@@ -47,7 +49,10 @@ class Host {
   }
 
  private:
-  struct Table { gcop_host self; Host *owner; } table_{};
+  struct Table {
+    gcop_host self;
+    Host *owner;
+  } table_{};
   std::mutex mutex_;
   std::string log_;
   std::vector<std::thread> workers_;
@@ -104,12 +109,13 @@ class Call {
     if (!request_.extra.empty()) raw_.extra_json = view(request_.extra);
     raw_.stop = stops_.data();
     raw_.n_stop = stops_.size();
-    if (request_.stream) raw_.part = [](const gcop_op *op, uint32_t, gcop_str piece) {
-      Call &call = *reinterpret_cast<const Op *>(op)->owner;
-      std::lock_guard inner(call.mutex_);
-      call.parts_.push_back(text(piece));
-      call.changed_.notify_all();
-    };
+    if (request_.stream)
+      raw_.part = [](const gcop_op *op, uint32_t, gcop_str piece) {
+        Call &call = *reinterpret_cast<const Op *>(op)->owner;
+        std::lock_guard inner(call.mutex_);
+        call.parts_.push_back(text(piece));
+        call.changed_.notify_all();
+      };
   }
   void start() {
     core_->complete(instance_, &raw_, &op_.self, [](const gcop_op *op, const gcop_core_result *result) {
@@ -160,7 +166,10 @@ class Call {
     changed_.notify_all();
   }
 
-  struct Op { gcop_op self; Call *owner; } op_{};
+  struct Op {
+    gcop_op self;
+    Call *owner;
+  } op_{};
   gcop_instance *instance_;
   const gcop_core *core_;
   Request request_;
@@ -198,7 +207,9 @@ class Core {
     }
     core_ = static_cast<const gcop_core *>(plugin->query(instance_, GCOP_CORE));
   }
-  ~Core() { if (instance_) plugin_->destroy(instance_); }
+  ~Core() {
+    if (instance_) plugin_->destroy(instance_);
+  }
   Core(const Core &) = delete;
   Core &operator=(const Core &) = delete;
 
@@ -213,7 +224,7 @@ class Core {
   const gcop_core *table() const { return core_; }
   Host &host() { return host_; }
 
-  gcop_status status = GCOP_OK;   // of create(), with its message
+  gcop_status status = GCOP_OK;  // of create(), with its message
   std::string why;
 
  private:

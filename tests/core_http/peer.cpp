@@ -46,7 +46,8 @@ using TlsLink = LinkOver<asio::ssl::stream<tcp::socket>>;
 
 void Link::wait_closed() {
   char bytes[4096];
-  while (read(bytes, sizeof bytes)) {}
+  while (read(bytes, sizeof bytes)) {
+  }
 }
 
 std::string reply(const std::string &body, const std::string &status, const std::string &fields) {
@@ -56,7 +57,9 @@ std::string reply(const std::string &body, const std::string &status, const std:
 
 std::string completion(const std::string &content) {
   return R"({"object":"chat.completion","model":"served-1","choices":[{"index":0,"finish_reason":"stop","message":)"
-         R"({"role":"assistant","content":")" + content + R"("}}],"usage":{"prompt_tokens":20,"completion_tokens":9,)"
+         R"({"role":"assistant","content":")" +
+         content +
+         R"("}}],"usage":{"prompt_tokens":20,"completion_tokens":9,)"
          R"("prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":2}}})";
 }
 
@@ -66,13 +69,14 @@ struct Peer::Impl {
     tls.use_certificate_chain_file(options.certificate);
     tls.use_private_key_file(options.key, asio::ssl::context::pem);
     SSL_CTX_set_tlsext_servername_arg(tls.native_handle(), this);
-    SSL_CTX_set_tlsext_servername_callback(tls.native_handle(), +[](SSL *ssl, int *, void *arg) {
-      Impl &self = *static_cast<Impl *>(arg);
-      const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-      std::lock_guard lock(self.mutex);
-      self.server_name = name ? name : "";
-      return SSL_TLSEXT_ERR_OK;
-    });
+    SSL_CTX_set_tlsext_servername_callback(
+        tls.native_handle(), +[](SSL *ssl, int *, void *arg) {
+          Impl &self = *static_cast<Impl *>(arg);
+          const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+          std::lock_guard lock(self.mutex);
+          self.server_name = name ? name : "";
+          return SSL_TLSEXT_ERR_OK;
+        });
   }
   void accept() {
     for (;;) {
@@ -105,7 +109,7 @@ struct Peer::Impl {
     if (!error && (options.greeting.empty() || link->write(options.greeting))) converse(*link);
     std::lock_guard lock(mutex);
     open.remove(fd);
-    link.reset();   // under the lock: ~Peer must not shut down a descriptor that was used again
+    link.reset();  // under the lock: ~Peer must not shut down a descriptor that was used again
   }
   void converse(Link &link) {
     std::string seen;
@@ -117,11 +121,13 @@ struct Peer::Impl {
     };
     for (;;) {
       size_t end;
-      while ((end = seen.find("\r\n\r\n")) == seen.npos) if (!more()) return;
+      while ((end = seen.find("\r\n\r\n")) == seen.npos)
+        if (!more()) return;
       Request request{seen.substr(0, end + 4), {}, 0};
       const size_t at = request.head.find("Content-Length: ");
       const size_t length = at == request.head.npos ? 0 : std::stoul(request.head.substr(at + 16));
-      while (seen.size() < end + 4 + length) if (!more()) return;
+      while (seen.size() < end + 4 + length)
+        if (!more()) return;
       request.body = seen.substr(end + 4, length);
       seen.erase(0, end + 4 + length);
       request.number = ++requests;
@@ -160,7 +166,8 @@ Peer::~Peer() {
 
 int Peer::port() const { return impl_->acceptor.local_endpoint().port(); }
 std::string Peer::url() const {
-  return (impl_->options.certificate.empty() ? "http://127.0.0.1:" : "https://127.0.0.1:") + std::to_string(port()) + "/v1";
+  return (impl_->options.certificate.empty() ? "http://127.0.0.1:" : "https://127.0.0.1:") + std::to_string(port()) +
+         "/v1";
 }
 int Peer::connections() const { return impl_->connections; }
 int Peer::requests() const { return impl_->requests; }

@@ -8,25 +8,25 @@
 namespace peer {
 
 struct Request {
-  std::string head;   // up to and including the empty line
+  std::string head;  // up to and including the empty line
   std::string body;
-  int number;         // counts from 1 over all connections
+  int number;  // counts from 1 over all connections
 };
 
 class Link {
  public:
   virtual ~Link() = default;
-  virtual size_t read(char *to, size_t n) = 0;           // 0: closed
-  virtual bool write(const std::string &bytes) = 0;      // false: closed
-  void wait_closed();   // blocks until the other side has closed; what it sends until then is dropped
+  virtual size_t read(char *to, size_t n) = 0;       // 0: closed
+  virtual bool write(const std::string &bytes) = 0;  // false: closed
+  void wait_closed();  // blocks until the other side has closed; what it sends until then is dropped
 };
 
 std::string reply(const std::string &body, const std::string &status = "200 OK", const std::string &fields = "");
 std::string completion(const std::string &content);
 
 struct Options {
-  std::string certificate, key;   // PEM files; empty: plain HTTP
-  std::string greeting;           // sent as soon as a connection is there
+  std::string certificate, key;  // PEM files; empty: plain HTTP
+  std::string greeting;          // sent as soon as a connection is there
 };
 
 class Peer {
@@ -39,7 +39,7 @@ class Peer {
   std::string url() const;
   int connections() const;
   int requests() const;
-  std::string server_name() const;   // of the last TLS handshake (SNI)
+  std::string server_name() const;  // of the last TLS handshake (SNI)
 
  private:
   struct Impl;

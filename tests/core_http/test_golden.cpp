@@ -19,7 +19,9 @@ std::string read(const std::string &name) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-void write(const std::string &name, const std::string &bytes) { std::ofstream(kFolder + name, std::ios::binary) << bytes; }
+void write(const std::string &name, const std::string &bytes) {
+  std::ofstream(kFolder + name, std::ios::binary) << bytes;
+}
 
 // The Host field names a port that changes from run to run.
 std::string without_host(std::string request) {
@@ -34,11 +36,12 @@ std::unique_ptr<driver::Call> exchange(const std::string &name, const driver::Re
   std::string sent;
   peer::Peer server([&](peer::Link &link, const peer::Request &got) {
     sent = got.head + got.body;
-    if (record) write(name + ".http", peer::exchange(std::stoi(record), sent));   // llama-server closes after five idle seconds
+    if (record)
+      write(name + ".http", peer::exchange(std::stoi(record), sent));  // llama-server closes after five idle seconds
     return link.write(read(name + ".http"));
   });
   nlohmann::json config = {{"base_url", server.url()}, {"model", "smollm2-135m-instruct"}};
-  static std::vector<std::unique_ptr<driver::Core>> cores;   // calls outlive this function
+  static std::vector<std::unique_ptr<driver::Core>> cores;  // calls outlive this function
   cores.push_back(std::make_unique<driver::Core>(core_http_plugin(), config.dump()));
   auto call = cores.back()->start(request);
   call->wait();
@@ -51,12 +54,16 @@ std::unique_ptr<driver::Call> exchange(const std::string &name, const driver::Re
 
 TEST_CASE("golden: a whole reply of llama-server") {
   driver::Request request;
-  request.messages = R"([{"role":"system","content":"Answer in one short sentence."},{"role":"user","content":"What is a prime number?"}])";
+  request.messages =
+      R"([{"role":"system","content":"Answer in one short sentence."},{"role":"user","content":"What is a prime number?"}])";
   request.max_tokens = 24;
   request.stop = {"\n"};
   const driver::Reply got = exchange("reply", request)->wait();
   REQUIRE_MESSAGE(got.status == GCOP_OK, got.error);
-  const auto body = [] { const std::string all = read("reply.http"); return nlohmann::json::parse(all.substr(all.find("\r\n\r\n") + 4)); }();
+  const auto body = [] {
+    const std::string all = read("reply.http");
+    return nlohmann::json::parse(all.substr(all.find("\r\n\r\n") + 4));
+  }();
   CHECK(got.texts[0] == body["choices"][0]["message"]["content"]);
   CHECK_FALSE(got.texts[0].empty());
   CHECK(got.finish[0] == body["choices"][0]["finish_reason"]);

@@ -11,7 +11,8 @@ TEST_CASE("an endless body is cut at the limit") {
   peer::Peer server([&](peer::Link &link, const peer::Request &) {
     link.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n");
     const std::string block(1 << 20, 'x');
-    while (link.write(block)) {}
+    while (link.write(block)) {
+    }
     return false;
   });
   HttpCore core(server.url());
@@ -24,7 +25,8 @@ TEST_CASE("an endless body is cut at the limit") {
 TEST_CASE("an endless header is cut, too") {
   peer::Peer server([&](peer::Link &link, const peer::Request &) {
     link.write("HTTP/1.1 200 OK\r\n");
-    while (link.write("x-filler: " + std::string(1000, 'x') + "\r\n")) {}
+    while (link.write("x-filler: " + std::string(1000, 'x') + "\r\n")) {
+    }
     return false;
   });
   HttpCore core(server.url());
@@ -51,8 +53,8 @@ TEST_CASE("silence before the first byte ends by its clock, and is tried again")
   });
   HttpCore core(server.url(), {{"first_byte_ms", 150}});
   const driver::Reply got = core.ask();
-  // The third try races the same short clock on a loaded machine: whatever it came to, three were sent.
-  CHECK(server.requests() == 3);
+  // On a loaded machine the third try may miss the short clock as well: whatever it came to, three were sent.
+  CHECK(got.attempts == 3);
   if (got.status != GCOP_OK) CHECK(has(got.error, "first_byte_ms = 150"));
 }
 
@@ -78,8 +80,9 @@ TEST_CASE("the total clock and the host's deadline hold over all tries") {
   }
   HttpCore core(server.url());
   driver::Request request;
-  request.deadline_ns = static_cast<uint64_t>(
-      (std::chrono::steady_clock::now() + std::chrono::milliseconds(200)).time_since_epoch() / std::chrono::nanoseconds(1));
+  request.deadline_ns =
+      static_cast<uint64_t>((std::chrono::steady_clock::now() + std::chrono::milliseconds(200)).time_since_epoch() /
+                            std::chrono::nanoseconds(1));
   const driver::Reply got = core.ask(request);
   CHECK(got.status == GCOP_TIMEOUT);
   CHECK(has(got.error, "deadline"));
@@ -88,7 +91,7 @@ TEST_CASE("the total clock and the host's deadline hold over all tries") {
 TEST_CASE("a reply that breaks off is tried again") {
   peer::Peer server([&](peer::Link &link, const peer::Request &request) {
     if (request.number == 1) return link.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"choi"), false;
-    if (request.number == 2) return false;   // closes without a word
+    if (request.number == 2) return false;  // closes without a word
     return link.write(reply(completion("whole")));
   });
   HttpCore core(server.url());
@@ -100,14 +103,16 @@ TEST_CASE("a reply that breaks off is tried again") {
 
 TEST_CASE("nobody listens") {
   int port;
-  { port = peer::Peer([](peer::Link &, const peer::Request &) { return false; }).port(); }
+  {
+    port = peer::Peer([](peer::Link &, const peer::Request &) { return false; }).port();
+  }
   HttpCore core("http://127.0.0.1:" + std::to_string(port) + "/v1");
   const driver::Reply got = core.ask();
   CHECK(got.status == GCOP_UNAVAILABLE);
   CHECK(has(got.error, "Connection refused"));
   CHECK(has(got.error, "after 3 tries"));
-  CHECK(got.attempts == 0);   // none reached a peer
-  CHECK(got.input == 0);      // so nothing can be billed
+  CHECK(got.attempts == 0);  // none reached a peer
+  CHECK(got.input == 0);     // so nothing can be billed
 }
 
 TEST_CASE("cancelling closes the socket, and the peer sees it") {
@@ -125,10 +130,10 @@ TEST_CASE("cancelling closes the socket, and the peer sees it") {
   const driver::Reply got = call->wait();
   CHECK(got.status == GCOP_CANCELLED);
   CHECK(got.attempts == 1);
-  CHECK(got.input > 0);       // sent, so it may be billed: an estimate
+  CHECK(got.input > 0);  // sent, so it may be billed: an estimate
   CHECK_FALSE(got.usage_known);
   closed.get_future().wait();
-  call->cancel();             // late: ignored
+  call->cancel();  // late: ignored
   CHECK(call->done() == 1);
 }
 
@@ -173,5 +178,5 @@ TEST_CASE("fifty calls at once, each with its own answer, some of them cancelled
     }
     for (const auto &call : calls) CHECK(call->done() == 1);
   }
-  CHECK(server.connections() <= 60);   // the second round found the first one's connections
+  CHECK(server.connections() <= 60);  // the second round found the first one's connections
 }

@@ -100,13 +100,14 @@ TEST_CASE("base URLs") {
 }
 
 TEST_CASE("waits that peers ask for") {
-  const std::time_t now = 1445412480;   // Wed, 21 Oct 2015 07:28:00 GMT
+  const std::time_t now = 1445412480;  // Wed, 21 Oct 2015 07:28:00 GMT
   CHECK(parse_retry_after("", "2", now) == milliseconds(2000));
   CHECK(parse_retry_after("", "1.5", now) == milliseconds(1500));
   CHECK(parse_retry_after("250", "2", now) == milliseconds(250));
   CHECK(parse_retry_after("", "Wed, 21 Oct 2015 07:28:30 GMT", now) == milliseconds(30000));
   CHECK(parse_retry_after("", "Wed, 21 Oct 2015 07:00:00 GMT", now) == milliseconds(0));
-  for (const char *nonsense : {"", "soon", "-1", "nan", "2 s", "Wed, 21 Oct"}) CHECK_FALSE(parse_retry_after("", nonsense, now));
+  for (const char *nonsense : {"", "soon", "-1", "nan", "2 s", "Wed, 21 Oct"})
+    CHECK_FALSE(parse_retry_after("", nonsense, now));
   CHECK(parse_retry_after("", "1e300", now)->count() > 0);
 }
 

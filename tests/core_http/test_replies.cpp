@@ -27,9 +27,9 @@ TEST_CASE("a good answer, and the request that asked for it") {
   CHECK(got.finish == std::vector<std::string>{"stop"});
   CHECK(got.model == "served-1");
   CHECK(got.usage_known);
-  CHECK(got.input == 15);        // 20 less 5 cached
+  CHECK(got.input == 15);  // 20 less 5 cached
   CHECK(got.cache_read == 5);
-  CHECK(got.output == 7);        // 9 less 2 of reasoning
+  CHECK(got.output == 7);  // 9 less 2 of reasoning
   CHECK(got.reasoning == 2);
   CHECK(got.attempts == 1);
   CHECK(got.http_status == 200);
@@ -38,8 +38,14 @@ TEST_CASE("a good answer, and the request that asked for it") {
   CHECK(has(head, "Host: 127.0.0.1:" + std::to_string(server.port()) + "\r\n"));
   CHECK(has(head, std::string("Authorization: Bearer ") + kCanary + "\r\n"));
   const json sent = json::parse(body);
-  CHECK(sent == json{{"model", "m-1"}, {"messages", json::parse(request.messages)}, {"max_tokens", 32},
-                     {"temperature", 0.5}, {"stop", {"\n\n", "END"}}, {"seed", 7}, {"min_p", 0}, {"top_k", 3}});
+  CHECK(sent == json{{"model", "m-1"},
+                     {"messages", json::parse(request.messages)},
+                     {"max_tokens", 32},
+                     {"temperature", 0.5},
+                     {"stop", {"\n\n", "END"}},
+                     {"seed", 7},
+                     {"min_p", 0},
+                     {"top_k", 3}});
 }
 
 TEST_CASE("the model's own temperature, several choices, the newer name of max_tokens, no key") {
@@ -50,7 +56,8 @@ TEST_CASE("the model's own temperature, several choices, the newer name of max_t
     return link.write(reply(R"({"choices":[{"index":1,"message":{"content":"b"},"finish_reason":"length"},
       {"index":0,"message":{"content":null,"refusal":"no"},"finish_reason":"stop"}]})"));
   });
-  json config = json::parse(HttpCore::config(server.url(), {{"max_tokens_field", "max_completion_tokens"}, {"send_seed", false}}));
+  json config = json::parse(
+      HttpCore::config(server.url(), {{"max_tokens_field", "max_completion_tokens"}, {"send_seed", false}}));
   config.erase("key_env");
   driver::Core core(core_http_plugin(), config.dump());
   driver::Request request;
@@ -62,8 +69,11 @@ TEST_CASE("the model's own temperature, several choices, the newer name of max_t
   CHECK_FALSE(got.usage_known);
   CHECK(got.input > 0);
   CHECK_FALSE(has(head, "Authorization"));
-  CHECK(json::parse(body) == json{{"model", "m-1"}, {"messages", json::parse(request.messages)}, {"n", 2},
-                                  {"max_completion_tokens", 32}, {"top_p", 1.0}});
+  CHECK(json::parse(body) == json{{"model", "m-1"},
+                                  {"messages", json::parse(request.messages)},
+                                  {"n", 2},
+                                  {"max_completion_tokens", 32},
+                                  {"top_p", 1.0}});
 }
 
 TEST_CASE("a prefix is refused, for no API continues one") {
@@ -80,7 +90,7 @@ TEST_CASE("a prefix is refused, for no API continues one") {
 TEST_CASE("connections are kept, and a dead one is replaced without a failure") {
   peer::Peer server([](peer::Link &link, const peer::Request &request) {
     link.write(reply(completion("x")));
-    return request.number != 3;   // closes after the third answer, which did not say so
+    return request.number != 3;  // closes after the third answer, which did not say so
   });
   HttpCore core(server.url(), {{"max_retries", 0}});
   for (int i = 0; i < 3; ++i) CHECK(core.ask().status == GCOP_OK);
@@ -92,7 +102,8 @@ TEST_CASE("connections are kept, and a dead one is replaced without a failure") 
 TEST_CASE("a refused key names the variable and never shows the key, though the peer repeats it") {
   for (const char *status : {"401 Unauthorized", "403 Forbidden"}) {
     peer::Peer server([&](peer::Link &link, const peer::Request &) {
-      return link.write(reply(R"({"error":{"message":"bad key )" + std::string(kCanary) + R"(","code":"invalid_api_key"}})", status));
+      return link.write(
+          reply(R"({"error":{"message":"bad key )" + std::string(kCanary) + R"(","code":"invalid_api_key"}})", status));
     });
     HttpCore core(server.url());
     const driver::Reply got = core.ask();
@@ -114,11 +125,12 @@ TEST_CASE("the key stays out of excerpts that would be cut in its middle") {
 }
 
 TEST_CASE("a rate limit is waited out") {
-  for (const char *field : {"Retry-After: 0\r\n", "retry-after-ms: 1\r\n", "Retry-After: Mon, 01 Jan 2024 00:00:00 GMT\r\n", ""}) {
+  for (const char *field :
+       {"Retry-After: 0\r\n", "retry-after-ms: 1\r\n", "Retry-After: Mon, 01 Jan 2024 00:00:00 GMT\r\n", ""}) {
     peer::Peer server([&](peer::Link &link, const peer::Request &request) {
-      return request.number == 1
-                 ? link.write(reply(R"({"error":{"message":"slow down","code":"rate_limit_exceeded"}})", "429 Too Many Requests", field))
-                 : link.write(reply(completion("x")));
+      return request.number == 1 ? link.write(reply(R"({"error":{"message":"slow down","code":"rate_limit_exceeded"}})",
+                                                    "429 Too Many Requests", field))
+                                 : link.write(reply(completion("x")));
     });
     HttpCore core(server.url());
     const driver::Reply got = core.ask();
@@ -169,10 +181,17 @@ TEST_CASE("a failing server is tried as often as configured") {
 }
 
 TEST_CASE("three shapes of errors, an overload inside a reply of 200, and the peer's word on retries") {
-  struct Row { const char *status, *body, *part; gcop_status code; int requests; const char *fields; };
+  struct Row {
+    const char *status, *body, *part;
+    gcop_status code;
+    int requests;
+    const char *fields;
+  };
   const Row rows[] = {
-      {"400 Bad Request", R"({"error":{"message":"bad temperature","type":"invalid_request_error"}})", "bad temperature", GCOP_INVALID, 1, ""},
-      {"400 Bad Request", R"({"object":"error","message":"flat words","code":40001})", "flat words", GCOP_INVALID, 1, ""},
+      {"400 Bad Request", R"({"error":{"message":"bad temperature","type":"invalid_request_error"}})",
+       "bad temperature", GCOP_INVALID, 1, ""},
+      {"400 Bad Request", R"({"object":"error","message":"flat words","code":40001})", "flat words", GCOP_INVALID, 1,
+       ""},
       {"422 Unprocessable", R"({"detail":[{"msg":"field required"}]})", "field required", GCOP_INVALID, 1, ""},
       {"404 Not Found", "<html>nothing</html>", "base_url", GCOP_INVALID, 1, ""},
       {"413 Too Large", "", "shorten", GCOP_INVALID, 1, ""},
@@ -184,7 +203,8 @@ TEST_CASE("three shapes of errors, an overload inside a reply of 200, and the pe
   };
   for (const Row &row : rows) {
     CAPTURE(row.body);
-    peer::Peer server([&](peer::Link &link, const peer::Request &) { return link.write(reply(row.body, row.status, row.fields)); });
+    peer::Peer server(
+        [&](peer::Link &link, const peer::Request &) { return link.write(reply(row.body, row.status, row.fields)); });
     HttpCore core(server.url());
     const driver::Reply got = core.ask();
     CHECK(got.status == row.code);
@@ -194,8 +214,8 @@ TEST_CASE("three shapes of errors, an overload inside a reply of 200, and the pe
 }
 
 TEST_CASE("replies that are no completion") {
-  for (const char *body : {"<html>Welcome</html>", "", "{\"choices\":", "[]", "{}", "{\"choices\":[]}", "{\"choices\":[7]}",
-                           "{\"choices\":[{\"index\":9,\"message\":{}}]}", "\xff\xfe{}"}) {
+  for (const char *body : {"<html>Welcome</html>", "", "{\"choices\":", "[]", "{}", "{\"choices\":[]}",
+                           "{\"choices\":[7]}", "{\"choices\":[{\"index\":9,\"message\":{}}]}", "\xff\xfe{}"}) {
     CAPTURE(body);
     peer::Peer server([&](peer::Link &link, const peer::Request &) { return link.write(reply(body)); });
     HttpCore core(server.url());

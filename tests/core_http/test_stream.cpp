@@ -14,7 +14,8 @@ std::string chunk(const std::string &bytes) {
 }
 std::string event(const std::string &data) { return chunk("data: " + data + "\n\n"); }
 std::string delta(const std::string &text, const char *finish = "null") {
-  return event(R"({"model":"served-1","choices":[{"index":0,"delta":{"content":")" + text + R"("},"finish_reason":)" + finish + "}]}");
+  return event(R"({"model":"served-1","choices":[{"index":0,"delta":{"content":")" + text + R"("},"finish_reason":)" +
+               finish + "}]}");
 }
 const std::string kUsage = event(R"({"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":4}})");
 const std::string kEnd = event("[DONE]") + "0\r\n\r\n";
@@ -32,7 +33,8 @@ TEST_CASE("text comes in parts, the usage at the end, and the connection is kept
   peer::Peer server([&](peer::Link &link, const peer::Request &request) {
     body = request.body;
     link.write(kHead);
-    link.write(event(R"({"choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}],"usage":null})"));
+    link.write(event(
+        R"({"choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}],"usage":null})"));
     link.write(chunk(": keep-alive\n\n") + delta("he"));
     // One event in three network pieces, with CRLF line ends.
     link.write(chunk("event: x\r\nda"));

@@ -17,13 +17,15 @@ class Certificates {
     char name[] = "/tmp/gcop-tls-XXXXXX";
     REQUIRE(mkdtemp(name));
     dir_ = name;
-    run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=gcop-test-ca");
+    run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj "
+        "/CN=gcop-test-ca");
   }
   ~Certificates() { std::filesystem::remove_all(dir_); }
   std::string ca() const { return dir_ + "/ca.pem"; }
   peer::Options server(const std::string &alternative_name) const {
     run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout s.key -out s.csr -subj /CN=gcop-test");
-    run("printf 'subjectAltName=" + alternative_name + "' > s.ext && "
+    run("printf 'subjectAltName=" + alternative_name +
+        "' > s.ext && "
         "openssl x509 -req -in s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile s.ext -out s.pem");
     return {dir_ + "/s.pem", dir_ + "/s.key", ""};
   }
@@ -43,7 +45,8 @@ TEST_CASE("a certificate for the address, and one for the name, signed by the gi
   Certificates certificates;
   for (const auto &[name, host] : {std::pair{"IP:127.0.0.1", "127.0.0.1"}, std::pair{"DNS:localhost", "localhost"}}) {
     peer::Peer server(answer, certificates.server(name));
-    HttpCore core("https://" + std::string(host) + ":" + std::to_string(server.port()) + "/v1", {{"ca_file", certificates.ca()}});
+    HttpCore core("https://" + std::string(host) + ":" + std::to_string(server.port()) + "/v1",
+                  {{"ca_file", certificates.ca()}});
     for (int i = 0; i < 3; ++i) {
       const driver::Reply got = core.ask();
       REQUIRE_MESSAGE(got.status == GCOP_OK, got.error);
@@ -68,7 +71,8 @@ TEST_CASE("an unknown CA and a certificate for somebody else are refused before 
   }
   for (const char *host : {"127.0.0.1", "localhost"}) {
     peer::Peer server(answer, certificates.server("DNS:other.example,IP:127.0.0.2"));
-    HttpCore core("https://" + std::string(host) + ":" + std::to_string(server.port()), {{"ca_file", certificates.ca()}});
+    HttpCore core("https://" + std::string(host) + ":" + std::to_string(server.port()),
+                  {{"ca_file", certificates.ca()}});
     const driver::Reply got = core.ask();
     CHECK(got.status == GCOP_DENIED);
     CHECK_MESSAGE(has(got.error, "mismatch"), got.error);
@@ -79,7 +83,7 @@ TEST_CASE("an unknown CA and a certificate for somebody else are refused before 
 TEST_CASE("https where http is spoken, silence in the handshake, and a ca_file that is none") {
   const auto https = [](const peer::Peer &server) { return "https://127.0.0.1:" + std::to_string(server.port()); };
   {
-    peer::Peer silent(answer);   // waits for the end of a header that never comes
+    peer::Peer silent(answer);  // waits for the end of a header that never comes
     HttpCore core(https(silent), {{"connect_ms", 100}, {"max_retries", 0}});
     const driver::Reply got = core.ask();
     CHECK(got.status == GCOP_TIMEOUT);

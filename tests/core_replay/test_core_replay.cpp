@@ -42,7 +42,8 @@ std::string read(const std::string &path) {
 
 bool has(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
 
-const char kFile[] = R"({"request":{"messages":[{"role":"user","content":"hi"}],"max_tokens":32},"sample":0,"reply":{"text":"zero","finish":"length","model":"m","input":3,"cache_read":1,"output":2,"reasoning":4,"usage_known":true}}
+const char kFile[] =
+    R"({"request":{"messages":[{"role":"user","content":"hi"}],"max_tokens":32},"sample":0,"reply":{"text":"zero","finish":"length","model":"m","input":3,"cache_read":1,"output":2,"reasoning":4,"usage_known":true}}
 
 {"request":{"messages":[{"content":"hi","role":"user"}],"max_tokens":32,"temperature":0.0,"top_p":1.0,"seed":99,"sample":7,"extra":"","prefix":"","stop":[]},"sample":1,"reply":{"text":"one"}}
 {"request":{"messages":[{"role":"user","content":"hi"}],"max_tokens":32,"temperature":0.2,"stop":["\n"],"extra":{"k":1}},"reply":{"text":"warm"}}
@@ -75,7 +76,7 @@ TEST_CASE("recorded calls are answered by request and sample") {
   CHECK(got.attempts == 0);
 
   request.sample = 1;
-  request.seed = 12345;                  // of another run: of no account
+  request.seed = 12345;  // of another run: of no account
   CHECK(text_of(core, request) == "one");
   request.sample = 0;
   request.temperature = 0.2;
@@ -107,7 +108,7 @@ TEST_CASE("a missing record names the request, the file, and what is near") {
   CHECK(has(got.error, "\"" + question.substr(0, 60)));
   CHECK(has(got.error, "...\" (sample 0, hash "));
   CHECK(got.error.size() < 500);
-  CHECK_NOTHROW(json(got.error).dump());   // cut between characters, not inside one
+  CHECK_NOTHROW(json(got.error).dump());  // cut between characters, not inside one
   CHECK_FALSE(has(got.error, "same messages"));
 
   request = {};
@@ -130,7 +131,8 @@ TEST_CASE("files that cannot be used are refused with the line") {
     return core.why;
   };
   const std::string good = std::string(kFile).substr(0, std::string(kFile).find('\n') + 1);
-  for (const char *bad : {"{", "7", "{}", R"({"request":{"messages":[]},"reply":{"text":"x"}})", R"({"request":{"messages":[{}]},"reply":{}})",
+  for (const char *bad : {"{", "7", "{}", R"({"request":{"messages":[]},"reply":{"text":"x"}})",
+                          R"({"request":{"messages":[{}]},"reply":{}})",
                           R"({"request":{"messages":[{}],"max_tokens":"many"},"reply":{"text":"x"}})"}) {
     File file(good + bad);
     const std::string why = refusal(config(file.path));
@@ -148,16 +150,25 @@ TEST_CASE("files that cannot be used are refused with the line") {
 TEST_CASE("export.sql turns a run's store into recorded calls") {
   sqlite3 *db = nullptr;
   REQUIRE(sqlite3_open(":memory:", &db) == SQLITE_OK);
-  const auto run = [&](const std::string &sql) { REQUIRE_MESSAGE(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK, sqlite3_errmsg(db)); };
+  const auto run = [&](const std::string &sql) {
+    REQUIRE_MESSAGE(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK, sqlite3_errmsg(db));
+  };
   run(read(GCOP_SOURCE_DIR "/runtime/store/schema.sql"));
-  const std::string request = R"({"extra":"","max_tokens":32,"messages":[{"content":"hi","role":"user"}],"prefix":"","sample":3,"seed":11,"stop":[],"temperature":0.0,"top_p":1.0})";
+  const std::string request =
+      R"({"extra":"","max_tokens":32,"messages":[{"content":"hi","role":"user"}],"prefix":"","sample":3,"seed":11,"stop":[],"temperature":0.0,"top_p":1.0})";
   run("INSERT INTO blobs VALUES (1, x'01', '" + request + "'), (2, x'02', 'an \"answer\"\nin two lines')");
-  run("INSERT INTO calls (key, role, model, stage, request, state, reserved_nano, reply, finish, served_model, input, output, usage_known, began) "
-      "VALUES ('k', 'core', 'm', 's', 1, 'done', 0, 2, 'stop', 'served', 5, 6, 1, 0), ('l', 'core', 'm', 's', 1, 'pending', 0, NULL, NULL, NULL, 0, 0, 1, 0)");
+  run("INSERT INTO calls (key, role, model, stage, request, state, reserved_nano, reply, finish, served_model, input, "
+      "output, usage_known, began) "
+      "VALUES ('k', 'core', 'm', 's', 1, 'done', 0, 2, 'stop', 'served', 5, 6, 1, 0), ('l', 'core', 'm', 's', 1, "
+      "'pending', 0, NULL, NULL, NULL, 0, 0, 1, 0)");
   std::string lines;
-  REQUIRE(sqlite3_exec(db, read(GCOP_SOURCE_DIR "/plugins/core_replay/export.sql").c_str(),
-                       [](void *out, int, char **columns, char **) { *static_cast<std::string *>(out) += std::string(columns[0]) + "\n"; return 0; },
-                       &lines, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(
+              db, read(GCOP_SOURCE_DIR "/plugins/core_replay/export.sql").c_str(),
+              [](void *out, int, char **columns, char **) {
+                *static_cast<std::string *>(out) += std::string(columns[0]) + "\n";
+                return 0;
+              },
+              &lines, nullptr) == SQLITE_OK);
   sqlite3_close(db);
 
   File file(lines);

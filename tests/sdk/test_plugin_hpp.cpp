@@ -26,12 +26,15 @@ struct Awkward : Core {
     const std::string_view what = request.messages_json;
     if (what == "throw") throw std::runtime_error("thrown before the answer");
     if (what == "failure") throw Failure(GCOP_UNAVAILABLE, "come back later");
-    if (what == "drop") { Completion<Reply> mine = std::move(completion); return; }
+    if (what == "drop") {
+      Completion<Reply> mine = std::move(completion);
+      return;
+    }
     if (what == "forget") return;
     Reply reply;
     reply.texts = {"first"};
     completion.ok(reply);
-    completion.ok(reply);                      // a second answer is ignored
+    completion.ok(reply);  // a second answer is ignored
     completion.fail(GCOP_INTERNAL, "third");
     if (what == "late throw") throw std::runtime_error("thrown after the answer");
   }
@@ -45,7 +48,9 @@ struct Slow : BlockingCore {
   std::string_view identity() const override { return "slow/1"; }
   Reply complete(const Request &, const Op &op) override {
     while (!op.cancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    struct Last { ~Last() { ++finished; } } last;
+    struct Last {
+      ~Last() { ++finished; }
+    } last;
     throw Failure(GCOP_CANCELLED, "stopped");
   }
 };
@@ -53,18 +58,23 @@ struct Slow : BlockingCore {
 template <class Type>
 const gcop_plugin *plugin() {
   using Plugged = detail::Instance<Type>;
-  static const gcop_plugin descriptor = {sizeof(gcop_plugin), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, "t", "1.0.0", "", "{}",
-                                         Plugged::create, Plugged::destroy, Plugged::query};
+  static const gcop_plugin descriptor = {sizeof(gcop_plugin), GCOP_ABI_MAJOR,   GCOP_ABI_MINOR, "t", "1.0.0", "", "{}",
+                                         Plugged::create,     Plugged::destroy, Plugged::query};
   return &descriptor;
 }
 
 }  // namespace
 
 TEST_CASE("every call is answered once, whatever the author does") {
-  struct Row { const char *what; gcop_status status; const char *error; };
-  for (const Row &row : {Row{"throw", GCOP_INTERNAL, "thrown before the answer"}, Row{"failure", GCOP_UNAVAILABLE, "come back later"},
-                         Row{"drop", GCOP_INTERNAL, "dropped"}, Row{"forget", GCOP_INTERNAL, "dropped"}, Row{"fine", GCOP_OK, ""},
-                         Row{"late throw", GCOP_OK, ""}}) {
+  struct Row {
+    const char *what;
+    gcop_status status;
+    const char *error;
+  };
+  for (const Row &row :
+       {Row{"throw", GCOP_INTERNAL, "thrown before the answer"}, Row{"failure", GCOP_UNAVAILABLE, "come back later"},
+        Row{"drop", GCOP_INTERNAL, "dropped"}, Row{"forget", GCOP_INTERNAL, "dropped"}, Row{"fine", GCOP_OK, ""},
+        Row{"late throw", GCOP_OK, ""}}) {
     CAPTURE(row.what);
     driver::Core core(plugin<Awkward>(), "");
     driver::Request request;
@@ -78,7 +88,11 @@ TEST_CASE("every call is answered once, whatever the author does") {
 }
 
 TEST_CASE("create turns whatever is thrown into an error") {
-  struct Row { const char *config; gcop_status status; const char *why; };
+  struct Row {
+    const char *config;
+    gcop_status status;
+    const char *why;
+  };
   for (const Row &row : {Row{"failure", GCOP_DENIED, "not you"}, Row{"exception", GCOP_INTERNAL, "a plain exception"},
                          Row{"odd", GCOP_INTERNAL, "no std::exception"}, Row{"long", GCOP_INVALID, "xxxx"}}) {
     driver::Core core(plugin<Awkward>(), row.config);

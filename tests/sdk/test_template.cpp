@@ -43,7 +43,8 @@ TEST_CASE("the core template builds against an installed SDK and answers") {
   Folder folder;
   run(folder, "cmake --install " GCOP_BINARY_DIR " --component sdk --prefix " + folder.path + "/prefix");
   const std::string installed = folder.path + "/prefix/share/gcop/template/core_cpp";
-  driver::Core core(driver::load(build(folder, installed, "my_core", "-DCMAKE_PREFIX_PATH=" + folder.path + "/prefix")), "{}");
+  driver::Core core(driver::load(build(folder, installed, "my_core", "-DCMAKE_PREFIX_PATH=" + folder.path + "/prefix")),
+                    "{}");
   REQUIRE_MESSAGE(core, core.why);
   CHECK(core.identity() == "my_core/1");
   driver::Request request;

@@ -54,15 +54,23 @@ class Host {
   void log(int32_t level, std::string_view message) const { raw_->log(raw_, level, str(message)); }
   // A host service such as "gcop.host.sandbox/1", or nullptr.
   template <class Service>
-  const Service *query(const char *id) const { return static_cast<const Service *>(raw_->query(raw_, id)); }
+  const Service *query(const char *id) const {
+    return static_cast<const Service *>(raw_->query(raw_, id));
+  }
   // Runs fn once on a worker thread of the host. Destruction of the plugin does not wait for it: make sure of that
   // yourself, or use a Blocking base class.
   void post(std::function<void()> fn) const {
     auto task = std::make_unique<std::function<void()>>(std::move(fn));
-    raw_->post(raw_, [](void *arg) {
-      std::unique_ptr<std::function<void()>> mine(static_cast<std::function<void()> *>(arg));
-      try { (*mine)(); } catch (...) {}   // nobody is left who could be told
-    }, task.get());
+    raw_->post(
+        raw_,
+        [](void *arg) {
+          std::unique_ptr<std::function<void()>> mine(static_cast<std::function<void()> *>(arg));
+          try {
+            (*mine)();
+          } catch (...) {
+          }  // nobody is left who could be told
+        },
+        task.get());
     task.release();
   }
 
@@ -76,7 +84,7 @@ class Op {
   explicit Op(const gcop_op *raw) : raw_(raw) {}
   const gcop_op *raw() const { return raw_; }
   uint64_t id() const { return raw_->id; }
-  bool cancelled() const { return raw_->cancelled && raw_->cancelled(raw_) != 0; }   // poll it in long loops
+  bool cancelled() const { return raw_->cancelled && raw_->cancelled(raw_) != 0; }  // poll it in long loops
   std::optional<std::chrono::steady_clock::time_point> deadline() const {
     if (raw_->deadline_ns == 0) return std::nullopt;
     return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(raw_->deadline_ns));
@@ -88,13 +96,13 @@ class Op {
 
 // ---------------------------------------------------------------------------------------------- what goes in
 struct Request {
-  std::string_view messages_json;   // [{"role":...,"content":...}]
-  std::string_view prefix;          // start of the answer, or empty
-  std::string_view extra_json;      // one JSON object, or empty
+  std::string_view messages_json;  // [{"role":...,"content":...}]
+  std::string_view prefix;         // start of the answer, or empty
+  std::string_view extra_json;     // one JSON object, or empty
   std::vector<std::string_view> stop;
   uint32_t max_tokens = 0;
   uint32_t n_choices = 1;
-  double temperature = 0;           // negative: the model's default
+  double temperature = 0;  // negative: the model's default
   double top_p = 1;
   uint64_t seed = 0;
   uint64_t sample_index = 0;
@@ -105,7 +113,7 @@ struct Request {
 struct Check {
   std::string_view task_json;
   std::string_view candidate;
-  uint32_t cpu_ms = 0;      // 0: the instance's default, here and below
+  uint32_t cpu_ms = 0;  // 0: the instance's default, here and below
   uint32_t wall_ms = 0;
   uint64_t mem_bytes = 0;
 };
@@ -120,25 +128,27 @@ struct Reply {
   uint64_t output_tokens = 0;
   uint64_t reasoning_tokens = 0;
   bool usage_known = false;
-  uint32_t attempts = 0;            // requests that went out over a network
+  uint32_t attempts = 0;  // requests that went out over a network
   uint32_t retry_after_ms = 0;
   uint32_t http_status = 0;
   std::string served_model;
 };
 
 struct Verdict {
-  double score = 0;                 // [0, 1]
+  double score = 0;  // [0, 1]
   uint32_t passed = 0;
   uint32_t total = 0;
-  std::string feedback;             // at most 2,000 bytes
+  std::string feedback;  // at most 2,000 bytes
   std::string detail_json;
 };
 
 namespace detail {
 
-template <class Value> struct Wire;   // how a value crosses the boundary
+template <class Value>
+struct Wire;  // how a value crosses the boundary
 
-template <> struct Wire<Reply> {
+template <>
+struct Wire<Reply> {
   using Done = gcop_core_done;
   static void send(const gcop_op *op, Done done, gcop_status status, std::string_view error, const Reply &value) {
     std::vector<gcop_str> texts, finish;
@@ -166,7 +176,8 @@ template <> struct Wire<Reply> {
   }
 };
 
-template <> struct Wire<Verdict> {
+template <>
+struct Wire<Verdict> {
   using Done = gcop_check_done;
   static void send(const gcop_op *op, Done done, gcop_status status, std::string_view error, const Verdict &value) {
     gcop_verdict out{};
@@ -203,7 +214,7 @@ class Completion {
   ~Completion() { drop(); }
 
   bool answered() const noexcept { return op_ == nullptr; }
-  Op op() const noexcept { return Op(op_); }   // only before the answer
+  Op op() const noexcept { return Op(op_); }  // only before the answer
   void ok(const Value &value) noexcept { answer(GCOP_OK, {}, value); }
   // `partial`: what is known all the same, such as usage, attempts and the HTTP status.
   void fail(gcop_status status, std::string_view message, const Value &partial = {}) noexcept {
@@ -216,7 +227,7 @@ class Completion {
     if (!op) return;
     try {
       detail::Wire<Value>::send(op, done_, status, message, value);
-    } catch (...) {   // memory ran out before done() was called
+    } catch (...) {  // memory ran out before done() was called
       detail::Wire<Value>::send(op, done_, GCOP_EXHAUSTED, "out of memory while an answer was handed over", Value{});
     }
   }
@@ -232,10 +243,10 @@ class Completion {
 class Core {
  public:
   virtual ~Core() = default;
-  virtual uint32_t capabilities() const { return 0; }          // GCOP_CORE_*; asked once, after construction
-  virtual std::string_view identity() const = 0;               // part of the cache key, never a secret; a member
-  virtual void complete(Request, Completion<Reply> &&) = 0;   // [nonblock] move the completion to its answer
-  virtual void cancel(uint64_t op_id) { (void)op_id; }         // [nonblock] a hint; ids already answered may come
+  virtual uint32_t capabilities() const { return 0; }        // GCOP_CORE_*; asked once, after construction
+  virtual std::string_view identity() const = 0;             // part of the cache key, never a secret; a member
+  virtual void complete(Request, Completion<Reply> &&) = 0;  // [nonblock] move the completion to its answer
+  virtual void cancel(uint64_t op_id) { (void)op_id; }       // [nonblock] a hint; ids already answered may come
 };
 
 class BlockingCore {
@@ -243,22 +254,22 @@ class BlockingCore {
   virtual ~BlockingCore() = default;
   virtual uint32_t capabilities() const { return 0; }
   virtual std::string_view identity() const = 0;
-  virtual Reply complete(const Request &, const Op &) = 0;     // [block] poll op.cancelled()
+  virtual Reply complete(const Request &, const Op &) = 0;  // [block] poll op.cancelled()
 };
 
 class Validator {
  public:
   virtual ~Validator() = default;
   virtual std::string_view identity() const = 0;
-  virtual void check(Check, Completion<Verdict> &&) = 0;   // [nonblock] move the completion to its answer
-  virtual void cancel(uint64_t op_id) { (void)op_id; }         // [nonblock]
+  virtual void check(Check, Completion<Verdict> &&) = 0;  // [nonblock] move the completion to its answer
+  virtual void cancel(uint64_t op_id) { (void)op_id; }    // [nonblock]
 };
 
 class BlockingValidator {
  public:
   virtual ~BlockingValidator() = default;
   virtual std::string_view identity() const = 0;
-  virtual Verdict check(const Check &, const Op &) = 0;        // [block]
+  virtual Verdict check(const Check &, const Op &) = 0;  // [block]
 };
 
 }  // namespace gcop::sdk
@@ -266,13 +277,13 @@ class BlockingValidator {
 #include <gcop/plugin_instance.hpp>
 
 // The one exported symbol of a plugin. Once per shared object, at global scope.
-#define GCOP_PLUGIN(Type, plugin_id, plugin_version, plugin_summary, config_schema)                                  \
-  extern "C" GCOP_EXPORT const gcop_plugin *gcop_plugin_entry(uint32_t host_major, uint32_t host_minor) {            \
-    using Plugged = ::gcop::sdk::detail::Instance<Type>;                                                             \
-    static const gcop_plugin descriptor = {sizeof(gcop_plugin), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, plugin_id,           \
-                                           plugin_version, plugin_summary, config_schema, Plugged::create,           \
-                                           Plugged::destroy, Plugged::query};                                        \
-    return ::gcop::sdk::detail::accepts(host_major, host_minor) ? &descriptor : nullptr;                             \
+#define GCOP_PLUGIN(Type, plugin_id, plugin_version, plugin_summary, config_schema)                              \
+  extern "C" GCOP_EXPORT const gcop_plugin *gcop_plugin_entry(uint32_t host_major, uint32_t host_minor) {        \
+    using Plugged = ::gcop::sdk::detail::Instance<Type>;                                                         \
+    static const gcop_plugin descriptor = {sizeof(gcop_plugin), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, plugin_id,       \
+                                           plugin_version,      plugin_summary, config_schema,  Plugged::create, \
+                                           Plugged::destroy,    Plugged::query};                                 \
+    return ::gcop::sdk::detail::accepts(host_major, host_minor) ? &descriptor : nullptr;                         \
   }
 
 #endif

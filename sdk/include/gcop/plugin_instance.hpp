@@ -17,9 +17,18 @@ namespace gcop::sdk::detail {
 // Counts worker threads inside the plugin. Shared, because the last one still unlocks it when destroy() goes on.
 class Gate {
  public:
-  void enter() { std::lock_guard lock(mutex_); ++inside_; }
-  void leave() { std::lock_guard lock(mutex_); if (--inside_ == 0) empty_.notify_all(); }
-  void wait_empty() { std::unique_lock lock(mutex_); empty_.wait(lock, [this] { return inside_ == 0; }); }
+  void enter() {
+    std::lock_guard lock(mutex_);
+    ++inside_;
+  }
+  void leave() {
+    std::lock_guard lock(mutex_);
+    if (--inside_ == 0) empty_.notify_all();
+  }
+  void wait_empty() {
+    std::unique_lock lock(mutex_);
+    empty_.wait(lock, [this] { return inside_ == 0; });
+  }
 
  private:
   std::mutex mutex_;
@@ -29,11 +38,17 @@ class Gate {
 
 template <class Value>
 void fail_with_current_exception(Completion<Value> &completion) noexcept {
-  try { throw; }
-  catch (const Failure &failure) { completion.fail(failure.status(), failure.what()); }
-  catch (const std::bad_alloc &) { completion.fail(GCOP_EXHAUSTED, "the plugin ran out of memory"); }
-  catch (const std::exception &error) { completion.fail(GCOP_INTERNAL, error.what()); }
-  catch (...) { completion.fail(GCOP_INTERNAL, "the plugin threw something that is no std::exception"); }
+  try {
+    throw;
+  } catch (const Failure &failure) {
+    completion.fail(failure.status(), failure.what());
+  } catch (const std::bad_alloc &) {
+    completion.fail(GCOP_EXHAUSTED, "the plugin ran out of memory");
+  } catch (const std::exception &error) {
+    completion.fail(GCOP_INTERNAL, error.what());
+  } catch (...) {
+    completion.fail(GCOP_INTERNAL, "the plugin threw something that is no std::exception");
+  }
 }
 
 inline void write_error(gcop_error *out, gcop_status status, const char *message) noexcept {
@@ -60,17 +75,25 @@ class Inside {
 template <class Value, class Work>
 void run_on_worker(const Host &host, const std::shared_ptr<Gate> &gate, Completion<Value> completion, Work work) {
   struct Job {
-    Inside inside;   // first, so that it leaves last
+    Inside inside;  // first, so that it leaves last
     Work work;
     Completion<Value> completion;
     Job(const std::shared_ptr<Gate> &g, Work &&w, Completion<Value> &&c)
         : inside(g), work(std::move(w)), completion(std::move(c)) {}
     void run() noexcept {
-      try { completion.ok(work(completion.op())); } catch (...) { fail_with_current_exception(completion); }
+      try {
+        completion.ok(work(completion.op()));
+      } catch (...) {
+        fail_with_current_exception(completion);
+      }
     }
   };
   auto job = std::make_shared<Job>(gate, std::move(work), std::move(completion));
-  try { host.post([job] { job->run(); }); } catch (...) { fail_with_current_exception(job->completion); }
+  try {
+    host.post([job] { job->run(); });
+  } catch (...) {
+    fail_with_current_exception(job->completion);
+  }
 }
 
 inline Request read(const gcop_core_request &in, const gcop_op *op) {
@@ -105,11 +128,17 @@ class Instance {
   static_assert(!(kCore && kBlockingCore) && !(kValidator && kBlockingValidator), "asynchronous or blocking, not both");
 
   static gcop_instance *create(const gcop_host *host, gcop_str config, gcop_error *error) noexcept {
-    try { return reinterpret_cast<gcop_instance *>(new Instance(host, config)); }
-    catch (const Failure &failure) { write_error(error, failure.status(), failure.what()); }
-    catch (const std::bad_alloc &) { write_error(error, GCOP_EXHAUSTED, "the plugin ran out of memory"); }
-    catch (const std::exception &other) { write_error(error, GCOP_INTERNAL, other.what()); }
-    catch (...) { write_error(error, GCOP_INTERNAL, "the plugin threw something that is no std::exception"); }
+    try {
+      return reinterpret_cast<gcop_instance *>(new Instance(host, config));
+    } catch (const Failure &failure) {
+      write_error(error, failure.status(), failure.what());
+    } catch (const std::bad_alloc &) {
+      write_error(error, GCOP_EXHAUSTED, "the plugin ran out of memory");
+    } catch (const std::exception &other) {
+      write_error(error, GCOP_INTERNAL, other.what());
+    } catch (...) {
+      write_error(error, GCOP_INTERNAL, "the plugin threw something that is no std::exception");
+    }
     return nullptr;
   }
   static void destroy(gcop_instance *raw) noexcept {
@@ -117,8 +146,10 @@ class Instance {
     mine->gate_->wait_empty();
   }
   static const void *query(gcop_instance *raw, const char *id) noexcept {
-    if constexpr (kCore || kBlockingCore) if (!std::strcmp(id, GCOP_CORE)) return &from(raw)->core_;
-    if constexpr (kValidator || kBlockingValidator) if (!std::strcmp(id, GCOP_VALIDATOR)) return &from(raw)->validator_;
+    if constexpr (kCore || kBlockingCore)
+      if (!std::strcmp(id, GCOP_CORE)) return &from(raw)->core_;
+    if constexpr (kValidator || kBlockingValidator)
+      if (!std::strcmp(id, GCOP_VALIDATOR)) return &from(raw)->validator_;
     return nullptr;
   }
 
@@ -141,13 +172,19 @@ class Instance {
   static Instance *from(gcop_instance *raw) noexcept { return reinterpret_cast<Instance *>(raw); }
 
   static gcop_str identity(gcop_instance *raw) noexcept {
-    try { return str(from(raw)->object_.identity()); } catch (...) { return {nullptr, 0}; }
+    try {
+      return str(from(raw)->object_.identity());
+    } catch (...) {
+      return {nullptr, 0};
+    }
   }
   template <class Base>
   static void cancel(gcop_instance *raw, const gcop_op *op) noexcept {
-    if constexpr (std::is_base_of_v<Base, Type>)
-      try { static_cast<Base &>(from(raw)->object_).cancel(op->id); } catch (...) {}   // a hint may fail
-    (void)raw, (void)op;   // blocking code polls the op
+    if constexpr (std::is_base_of_v<Base, Type>) try {
+        static_cast<Base &>(from(raw)->object_).cancel(op->id);
+      } catch (...) {
+      }                   // a hint may fail
+    (void)raw, (void)op;  // blocking code polls the op
   }
   static void complete(gcop_instance *raw, const gcop_core_request *in, const gcop_op *op,
                        gcop_core_done done) noexcept {
@@ -163,7 +200,7 @@ class Instance {
       else
         self.object_.complete(std::move(request), std::move(completion));
     } catch (...) {
-      fail_with_current_exception(completion);   // does nothing where the completion had moved on
+      fail_with_current_exception(completion);  // does nothing where the completion had moved on
     }
   }
   static void check(gcop_instance *raw, const gcop_check *in, const gcop_op *op, gcop_check_done done) noexcept {

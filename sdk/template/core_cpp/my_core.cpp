@@ -31,7 +31,7 @@ class MyCore : public BlockingCore {
     std::reverse(text.begin(), text.end());
 
     Reply reply;
-    reply.finish = {text.size() > request.max_tokens ? "length" : "stop"};   // one byte is one token here
+    reply.finish = {text.size() > request.max_tokens ? "length" : "stop"};  // one byte is one token here
     reply.input_tokens = text.size();
     text.resize(std::min<size_t>(text.size(), request.max_tokens));
     reply.output_tokens = text.size();

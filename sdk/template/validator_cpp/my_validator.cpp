@@ -22,7 +22,8 @@ class MyValidator : public BlockingValidator {
     if (!config.is_object()) throw Failure(GCOP_INVALID, "my_validator: the configuration must be a JSON object");
     for (const auto &[name, value] : config.items())
       if (name != "ignore_case" || !value.is_boolean())
-        throw Failure(GCOP_INVALID, "my_validator: '" + name + "' = " + value.dump() + "; the one option is ignore_case, true or false");
+        throw Failure(GCOP_INVALID, "my_validator: '" + name + "' = " + value.dump() +
+                                        "; the one option is ignore_case, true or false");
     ignore_case_ = config.value("ignore_case", false);
     identity_ = std::string("my_validator/1 ignore_case=") + (ignore_case_ ? "1" : "0");
     host.log(GCOP_LOG_DEBUG, identity_ + " is ready");
@@ -42,8 +43,10 @@ class MyValidator : public BlockingValidator {
     for (const json &word : task["must_say"]) {
       if (op.cancelled()) throw Failure(GCOP_CANCELLED, "my_validator: cancelled");
       ++verdict.total;
-      if (said.find(fold(word.get<std::string>())) != std::string::npos) ++verdict.passed;
-      else missing += (missing.empty() ? "" : ", ") + word.get<std::string>();
+      if (said.find(fold(word.get<std::string>())) != std::string::npos)
+        ++verdict.passed;
+      else
+        missing += (missing.empty() ? "" : ", ") + word.get<std::string>();
     }
     verdict.score = verdict.total ? double(verdict.passed) / verdict.total : 1;
     if (!missing.empty()) verdict.feedback = ("does not say: " + missing).substr(0, 2000);
@@ -52,7 +55,8 @@ class MyValidator : public BlockingValidator {
 
  private:
   std::string fold(std::string text) const {
-    if (ignore_case_) std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+    if (ignore_case_)
+      std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return char(std::tolower(c)); });
     return text;
   }
 
