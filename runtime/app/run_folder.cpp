@@ -120,7 +120,8 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   run.args = args.get<std::vector<std::string>>();
   run.profile = meta["profile"];
   run.seed = std::stoull(meta["seed"]);
-  run.out_dir = line.resume;
+  run.out_dir = fs::absolute(line.resume, ec).lexically_normal().string();
+  fs::current_path(meta["cwd"], ec);   // relative names in the recipe mean what they meant; a folder that is gone is no harm yet
   for (const auto &[key, value] : set.items())
     if (!run.set.contains(key)) run.set[key] = value.get<std::string>();
 
@@ -129,7 +130,7 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
     differences.push_back(fmt::format("recipe {} {}", run.recipe, now.empty() ? "is gone" : "has changed"));
   if (sources.is_object()) {
     sources.erase(fs::path(run.recipe).lexically_relative(run.root).string());   // said above
-    changed(sources, {run.root, meta["cwd"]}, "script", differences);
+    changed(sources, {run.root, "."}, "script", differences);
   }
   if (plugins.is_object()) changed(plugins, plugin_path(), "plugin", differences);
   if (!differences.empty()) {

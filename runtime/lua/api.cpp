@@ -60,7 +60,6 @@ void check_fields(lua_State *L, int index, const std::vector<Field> &fields, con
 bool fits(lua_State *L, int index, std::string_view type, const std::string &where) {
   int is = lua_type(L, index);
   if (type == "any") return true;
-  if (type.starts_with("(")) type = type.substr(1, type.size() - 2);
   if (type.starts_with("fun(") || type.starts_with("(fun(")) return is == LUA_TFUNCTION;
   if (type.ends_with("[]") || type.starts_with("{") || type.starts_with("table<") || type == "table") return is == LUA_TTABLE;
   if (type.starts_with("\"")) return is == LUA_TSTRING && view(L, index) == type.substr(1, type.size() - 2);
@@ -69,6 +68,7 @@ bool fits(lua_State *L, int index, std::string_view type, const std::string &whe
     if (is == LUA_TNUMBER) lua_tointegerx(L, index, &ok);
     return ok;
   }
+  if (type == "nil") return is <= LUA_TNIL;   // or nothing at all
   if (type == "false") return is == LUA_TBOOLEAN && !lua_toboolean(L, index);
   if (type.starts_with("gcop.")) {
     if (is == LUA_TUSERDATA) return luaL_testudata(L, index, std::string(type).c_str());

@@ -258,7 +258,7 @@ int files_write(lua_State *L) {
 int files_remove(lua_State *L) {
   std::error_code ec;
   auto path = checked_path(L);
-  if (fs::path(path).lexically_normal() == fs::path(host_of(L).settings().out_dir).lexically_normal())
+  if (path == host_of(L).settings().out_dir)
     raise(L, "gcop.files.remove: that is the run's folder itself");
   fs::remove_all(path, ec);
   if (ec) raise(L, Error{Code::internal, fmt::format("cannot remove '{}': {}", path, ec.message()), {}});

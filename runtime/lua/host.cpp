@@ -286,7 +286,7 @@ Result<std::string> Host::out_path(const std::string &relative) const {
   auto normal = fs::path(relative).lexically_normal();
   if (relative.empty() || normal.is_absolute() || *normal.begin() == "..")
     return invalid(fmt::format("'{}' leads out of the run's folder; use a relative name such as 'notes/a.txt'", relative));
-  return (fs::path(settings_.out_dir) / normal).string();
+  return normal == "." ? settings_.out_dir : (fs::path(settings_.out_dir) / normal).string();
 }
 
 }  // namespace gcop::lua

@@ -180,6 +180,8 @@ Result<> State::load_file(lua_State *L, const std::string &path) {
   }
   if (luaL_loadbufferx(L, code.data(), code.size(), chunk_name(path).c_str(), "t") != LUA_OK) {
     Error error = invalid(error_text(L, -1));
+    auto name = chunk_name(path).substr(1);
+    if (error.message.find(name) == std::string::npos) error.message = name + ": " + error.message;
     lua_pop(L, 1);
     return error;
   }

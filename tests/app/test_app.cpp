@@ -157,10 +157,10 @@ TEST_CASE("--plan prints what the recipe expects, and calls nothing") {
 TEST_CASE("a recipe that fails while it runs ends with code 1 and can be resumed") {
   Folder folder;
   folder.write("r.lua", R"(
-    local calls = 0
+    local calls, o = 0, gcop.option("o", 1)
     local core = gcop.core { script = function(request) calls = calls + 1 return "answer " .. request.sample end }
     for i = 1, 3 do core:complete { prompt = "x", sample = i } end
-    print("calls: " .. calls .. " seed " .. gcop.seed .. " " .. gcop.args[1] .. " " .. gcop.option("o", 1))
+    print("calls: " .. calls .. " seed " .. gcop.seed .. " " .. gcop.args[1] .. " " .. o)
     if not gcop.files.read("go") then error("no permission to go") end
     print("done"))");
   auto ended = folder.run({"r.lua", "word", "--seed", "5", "--set", "o=3"});
@@ -176,7 +176,7 @@ TEST_CASE("a recipe that fails while it runs ends with code 1 and can be resumed
   CHECK(holds(ended.text, "calls: 0 seed 5 word 3"));
   CHECK(holds(ended.text, "done"));
 
-  folder.write("r.lua", "print('another recipe')");
+  folder.write("r.lua", "gcop.option('o', 1) print('another recipe')");
   ended = folder.run({"--resume", run});
   CHECK(ended.code == 2);
   CHECK(holds(ended.text, "has changed"));

@@ -58,7 +58,8 @@ TEST_CASE("an error in one map item cancels the others and says which it was") {
 
 TEST_CASE("an err that is raised in a map item keeps its code and the place where it began") {
   auto ran = run(R"(
-    local core = gcop.core { script = function() error("no") end }
+    local core = gcop.core { script = function(request) if request.prompt == "x" then error("no") end return "yes" end }
+    core:complete { prompt = "y" }
     local function inner()
       local reply, err = core:complete { prompt = "x" }
       if not reply then error(err) end
@@ -69,7 +70,7 @@ TEST_CASE("an err that is raised in a map item keeps its code and the place wher
   REQUIRE_MESSAGE(ran.code == 0, ran.message);
   REQUIRE(ran.printed.size() == 2);
   CHECK(ran.printed[0] == "false\tinvalid\tfalse");
-  CHECK(holds(ran.printed[1], "recipe.lua:5"));
+  CHECK(holds(ran.printed[1], "recipe.lua:6"));
 }
 
 TEST_CASE("race: the first wins, the losers are cancelled") {

@@ -1,0 +1,172 @@
+---@meta
+-- Made by `gcop-run --emit-lua-meta`; the source is runtime/lua/.
+
+--- A guide. Field: name.
+---@class gcop.Guide
+---@field name string
+local Guide = {}
+
+--- A small randomly initialised model, for tests and tries; further fields as the plugin takes them.
+---@class gcop.RandomModel
+---@field layers? integer
+---@field hidden? integer
+---@field heads? integer
+
+--- What the guide sampled.
+---@class gcop.Rollout
+---@field text string without special tokens
+---@field tokens integer[] the end token included if there is one
+---@field logprobs number[] nats, of each token under the sampling weights at temperature 1, untruncated
+---@field truncated boolean ended by max_tokens
+---@field weights_version integer grows by one at each change of these weights
+---@field reused integer prompt tokens whose keys and values were shared, not computed
+
+--- One training sequence; lists run parallel to tokens.
+---@class gcop.Sequence
+---@field tokens integer[]
+---@field mask (0|1)[] 1: this token is predicted and counts
+---@field old_logprobs? number[] of the samples; absent: on policy
+---@field ref_logprobs? number[] for the KL; absent: none
+---@field advantage? number for objective "policy"
+
+--- See gcop_loss_options in gcop/plugin.h for the formulas.
+---@class gcop.Loss
+---@field objective "nll"|"policy"|nil default "nll": mean over masked tokens
+---@field reduction "dr_grpo"|"dapo"|"grpo"|nil default "dr_grpo"
+---@field ratio "token"|"sequence"|nil default "token"
+---@field clip_low? number default 0.2
+---@field clip_high? number default 0.28
+---@field clip_delta? number two-sided clip; 0 (default): off
+---@field kl_beta? number 0 (default): off
+---@field max_len? integer dr_grpo's constant length
+
+--- AdamW; weight decay applies to matrices only.
+---@class gcop.Optimizer
+---@field lr? number default 1e-5
+---@field beta1? number default 0.9
+---@field beta2? number default 0.999
+---@field eps? number default 1e-8
+---@field weight_decay? number default 0
+---@field max_grad_norm? number default 1; 0: off
+
+--- What one step did.
+---@class gcop.TrainStats
+---@field loss number
+---@field kl number mean k3 against ref_logprobs, nats
+---@field entropy number nats
+---@field clip_frac number
+---@field ratio_max number
+---@field grad_norm number before clipping
+---@field n_tokens integer masked ones
+---@field weights_version integer
+
+---@class gcop.guide.Options
+---@field model? string a name of recipes/models.toml, a Hugging Face directory, or a .gguf file
+---@field random? gcop.RandomModel instead: random weights
+---@field name? string for reports and errors
+---@field plugin? string default "guide_torch"
+---@field config? table added to the plugin's configuration
+---@field timeout_ms? integer for a call; default 1800000
+
+--- Loads a guide. Guides of the same model and configuration share one instance.
+--- Waits.
+--- Raises when the model is unknown, damaged, or cannot be fetched.
+---@param options gcop.guide.Options
+---@return gcop.Guide guide
+function gcop.guide(options) end
+
+--- The model's chat template over messages, the start of its answer included.
+---@param messages gcop.Message[]
+---@return integer[] tokens
+function Guide:render(messages) end
+
+--- Tokens of a text, without special ones added.
+---@param text string
+---@return integer[] tokens
+function Guide:encode(text) end
+
+--- Text of tokens.
+---@param tokens integer[]
+---@return string text
+function Guide:decode(tokens) end
+
+--- Architecture, parameters, context, vocabulary, eos, device, bytes.
+---@return table<string, any> info
+function Guide:info() end
+
+---@class gcop.Guide.sample.Options
+---@field prompt? integer[] tokens, or
+---@field messages? gcop.Message[] rendered by the chat template
+---@field n? integer default 1
+---@field max_tokens? integer default 128
+---@field temperature? number default 1; 0: greedy
+---@field top_p? number default 1: off
+---@field top_k? integer default 0: off
+---@field seed? integer default: the run's; use gcop.seed_for
+---@field stop? string|string[] kept in the text
+---@field weights? string default "current"
+
+--- Draws n answers of one prompt, which is computed once. Token t's draw is a function of the seed, n's index and t.
+--- Waits.
+---@param options gcop.Guide.sample.Options
+---@return gcop.Rollout[]? rollouts n of them
+---@return gcop.Error? err
+function Guide:sample(options) end
+
+---@class gcop.Guide.score.Options
+---@field sequences integer[][]
+---@field weights? string default "current"
+
+--- Log-probability of every token given those before it; 0 for the first.
+--- Waits.
+--- Raises what the engine says.
+---@param options gcop.Guide.score.Options
+---@return number[][] logprobs nats, parallel to sequences
+function Guide:score(options) end
+
+---@class gcop.Guide.train.Options
+---@field sequences gcop.Sequence[]
+---@field loss? gcop.Loss default: NLL
+---@field optimizer? gcop.Optimizer
+---@field expect_version? integer weights_version of the samples; refused if it is another
+
+--- One optimizer step on the weights "current".
+--- Waits.
+--- Raises what the engine says.
+---@param options gcop.Guide.train.Options
+---@return gcop.TrainStats stats
+function Guide:train(options) end
+
+--- Weights `from` become the version `to` as well; a copy to "current" also clears the optimizer.
+--- Waits.
+--- Raises when there is no version `from`.
+---@param from string
+---@param to string
+function Guide:copy(from, to) end
+
+--- Forgets a version other than "current".
+--- Waits.
+--- Raises when there is none.
+---@param name string
+function Guide:drop(name) end
+
+---@class gcop.Guide.save.Options
+---@field weights? string default "current"
+---@field optimizer? boolean also its moments and step, to go on training
+
+--- Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files).
+--- Waits.
+--- Raises when the disk is full or read-only.
+---@param dir string relative: inside the run's folder
+---@param options? gcop.Guide.save.Options
+function Guide:save(dir, options) end
+
+---@class gcop.Guide.load.Options
+---@field weights? string default "current"
+
+--- Reads such a directory into a version; into "current" with the optimizer if it is there.
+--- Waits.
+--- Raises when it is damaged or of another shape.
+---@param dir string relative: inside the run's folder
+---@param options? gcop.Guide.load.Options
+function Guide:load(dir, options) end

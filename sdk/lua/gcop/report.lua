@@ -1,0 +1,9 @@
+---@meta
+-- Made by `gcop-run --emit-lua-meta`; the source is runtime/lua/.
+
+gcop.report = {}
+
+--- Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, seed, profile, device and commit are filled in.
+--- Raises with the path of a field that is missing, of a wrong type or unknown.
+---@param report table stages, systems, paired, acceptance, grpo, cost; details goes into the HTML only
+function gcop.report.write(report) end

@@ -1,0 +1,40 @@
+---@meta
+-- Made by `gcop-run --emit-lua-meta`; the source is runtime/lua/.
+
+--- A validator. Field: name.
+---@class gcop.Validator
+---@field name string
+local Validator = {}
+
+--- What a check found.
+---@class gcop.Verdict
+---@field score number 0 to 1
+---@field passed integer assertions that held
+---@field total integer assertions there are
+---@field feedback string for a teacher or a person; empty when all passed
+---@field detail? table for reports
+---@field cached boolean answered by the store
+
+---@class gcop.validator.Options
+---@field [1] string "python": unit tests in a sandbox; or another plugin's name or path
+---@field cpu_ms? integer CPU time of a check
+---@field wall_ms? integer wall time of a check
+---@field mem_mb? integer memory of a check
+---@field max_in_flight? integer checks at the same time; default: cores
+---@field timeout_ms? integer for the answer of the plugin; default 120000
+---@field config? table added to the plugin's configuration
+
+--- Starts a validator.
+--- Waits.
+--- Raises when the plugin or its sandbox does not start.
+---@param options gcop.validator.Options
+---@return gcop.Validator validator
+function gcop.validator(options) end
+
+--- Checks a candidate answer of a task. The same check is not done twice.
+--- Waits.
+---@param task gcop.Task
+---@param candidate string the core's output, whole: the validator extracts what it checks
+---@return gcop.Verdict? verdict
+---@return gcop.Error? err the check could not run
+function Validator:check(task, candidate) end
