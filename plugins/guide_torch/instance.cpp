@@ -128,7 +128,7 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   self->identity_ = std::string("guide_torch/") + kVersion + " " + settings.name + " " + self->identity_;
   self->info_ = Json{{"name", settings.name}, {"architecture", config.arch}, {"parameters", parts.weights->layout().count},
                      {"layers", config.layers}, {"hidden", config.hidden}, {"context", parts.limits.context},
-                     {"vocabulary", config.vocab}, {"device", "cpu"}, {"kernels", parts.kernels->name},
+                     {"vocabulary", config.vocab}, {"eos", self->tokenizer_->data().eos}, {"device", "cpu"}, {"kernels", parts.kernels->name},
                      {"threads", parts.crew->size()}, {"bytes", parts.weights->layout().floats * sizeof(float)},
                      {"kv_bytes", parts.limits.kv_bytes}, {"max_batch", parts.limits.max_batch}}.dump();
   self->core = core_table();

@@ -100,7 +100,7 @@ function Run:leak(task, strategy)
   if self.strategies[key] ~= nil then return self.strategies[key] or nil end
   local why = gcop.strategy.leaks(strategy, task)
   if not why then
-    for _, code in ipairs(gcop.strategy.code_blocks(strategy, task.entry_point)) do
+    for _, code in ipairs(gcop.strategy.code_blocks(strategy, task)) do
       local verdict = self.check:check(task, code)
       if verdict and verdict.score >= 1 then why = "its code passes the tests without the core" break end
     end

@@ -4,6 +4,9 @@ local reward = require "gcop.reward"
 
 -- A core that does what it is told and nothing else: it cannot know the rule.
 local rules = { ["add one"] = "x + 1", ["double it"] = "x * 2", ["negate"] = "-x" }
+local epochs = gcop.option("epochs", 24, "SFT epochs")
+local steps = gcop.option("steps", 40, "GRPO steps")
+local lr = gcop.option("lr", 2e-3, "GRPO learning rate")
 local peer = gcop.option("peer", "", "base URL of tests/e2e/peer.py; empty: the same core in Lua")
 local core = peer ~= "" and gcop.core { model = peer .. "#rules", free = true, max_tokens = 64 } or gcop.core { script = function(request)
   local strategy = request.messages[#request.messages].content:match "exactly:\n(.*)"
@@ -16,14 +19,14 @@ local teacher = gcop.core { script = function(request)
 end }
 
 local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
-local guide = gcop.guide { model = { random = { layers = 2, hidden = 64, heads = 4, kv_heads = 2, intermediate = 128 } }, seed = 3 }
+local guide = gcop.guide { random = { layers = 2, hidden = 64, heads = 4, kv_heads = 2, intermediate = 128 } }
 local run = gcop.run { guide = guide, core = core, check = gcop.validator { "python" }, max_strategy_tokens = 40 }
 
 run:baseline { tasks = tasks.train, samples = 4 }
 local kept = run:accept { tasks = tasks.train, teacher = teacher, tau = 0.8, epsilon = 0.2, m = 3, proposals = 1, refine = 0, keep = 1 }
-run:sft { data = kept, epochs = gcop.option("epochs", 24, "SFT epochs"), batch = 6, lr = 3e-3 }
-run:grpo { tasks = tasks.train, steps = gcop.option("steps", 6, "GRPO steps"), prompts = 3, group = 8, samples = 1, lr = 1e-3, kl_beta = 0,
-  max_tokens = 60, save_every = 2, reward = reward.gated() }
+run:sft { data = kept, epochs = epochs, batch = 6, lr = 3e-3 }
+run:grpo { tasks = tasks.train, steps = steps, prompts = 6, group = 12, samples = 1, lr = lr, kl_beta = 0,
+  max_tokens = 60, save_every = 4, reward = reward.gated() }
 run:evaluate { tasks = tasks.test, samples = 1, notes = {}, max_tokens = 60,
   systems = { "core", "gcop_base", "gcop_sft", "gcop_exectune" } }
 run:finish { policy = { core = "scripted" } }
