@@ -1,6 +1,8 @@
 -- Stage 1, acceptance. A teacher proposes a strategy, the target core executes it up to m times, and the plan keeps or
 -- drops it; the result is certain before m draws are spent more often than not, and then no more are paid for.
--- What fails goes back to the teacher with the feedback.
+-- What fails goes back to the teacher with the feedback; at the end the teacher sees what worked on the tasks most
+-- alike and proposes once more where too little was kept.
+local nearest = require "gcop.nearest"
 
 --- @param o {tasks, teacher, tau, epsilon, m, refine, proposals, keep}
 ---   teacher: any core; a task's expert notes are its first proposals. keep: kept strategies wanted per task.
@@ -35,8 +37,21 @@ return function(run, o)
     gcop.warn("teacher: " .. err.message)
   end
 
-  local function accept_task(task)
-    local kept, seen, failures = {}, {}, {}
+  -- What the teacher is shown the second time: the best kept strategy of each task near this one.
+  local function shown_for(task, near, of_task)
+    local shown = {}
+    for _, other in ipairs(near(task, function(t) return of_task[t.id] and #of_task[t.id] > 0 end, 3)) do
+      table.insert(shown, 1, { task = other.prompt, strategy = of_task[other.id][1].strategy })
+    end
+    return shown
+  end
+
+  local tried = {}   -- by task: what was proposed before
+  for _, task in ipairs(o.tasks) do tried[task.id] = {} end
+
+  -- One task. The first time with its own notes and refinement, the second time (shown ~= nil) with examples.
+  local function accept_task(task, kept, shown)
+    local seen, failures = tried[task.id], {}
 
     local function consider(strategy, origin)
       if seen[strategy] or #kept >= o.keep then return end
@@ -67,6 +82,12 @@ return function(run, o)
       else counts.proposed, counts.malformed = counts.proposed + 1, counts.malformed + 1 end
     end
 
+    if shown then
+      for i = 1, o.proposals do
+        consider_text(ask_teacher(run.prompts.teacher_propose(task, shown), i - 1), "teacher+neighbours")
+      end
+      return kept
+    end
     -- The teacher's own proposals come first, so that experts' notes do not crowd them out.
     for i = 1, o.proposals do
       consider_text(ask_teacher(run.prompts.teacher_propose(task), i - 1), "teacher")
@@ -85,16 +106,24 @@ return function(run, o)
   end
 
   return run:stage("accept", function()
-    local bar = gcop.progress("acceptance", #o.tasks)
-    local kept = {}
-    local results = gcop.map(o.tasks, { limit = run.parallel }, function(task)
-      local of_task = accept_task(task)
-      bar:add(1, ("%d kept of %d tested"):format(counts.kept, counts.tested))
-      return of_task
-    end)
-    bar:done()
-    for _, of_task in ipairs(results) do
-      for _, row in ipairs(of_task) do kept[#kept + 1] = row end
+    local kept, of_task = {}, {}
+    local function all(label, tasks, examples)
+      local bar = gcop.progress(label, #tasks)
+      gcop.map(tasks, { limit = run.parallel }, function(task)
+        of_task[task.id] = accept_task(task, of_task[task.id] or {}, examples and examples[task.id])
+        bar:add(1, ("%d kept of %d tested"):format(counts.kept, counts.tested))
+      end)
+      bar:done()
+    end
+    all("acceptance", o.tasks)
+    local again, examples, near = {}, {}, nearest(o.tasks)
+    for _, task in ipairs(o.tasks) do
+      local shown = #of_task[task.id] < o.keep and shown_for(task, near, of_task) or {}
+      if #shown > 0 then again[#again + 1], examples[task.id] = task, shown end
+    end
+    if o.proposals > 0 then all("acceptance, second look", again, examples) end
+    for _, task in ipairs(o.tasks) do
+      for _, row in ipairs(of_task[task.id]) do kept[#kept + 1] = row end
     end
     counts.beta_fa = plan.beta_fa
     counts.m, counts.need = plan.m, plan.need

@@ -53,10 +53,11 @@ local examples = {
 local teacher_system = "You are an expert programmer who advises a weaker one. Write one short strategy: the decisive line "
   .. "to write, or the rule to follow. Put it inside <strategy> and </strategy>. Never write the whole function."
 
---- The teacher's first proposal.
-function prompts.teacher_propose(task)
+--- The teacher's proposal.
+---@param shown {task: string, strategy: string}[]|nil  what worked on tasks like this one; nil: two fixed examples
+function prompts.teacher_propose(task, shown)
   local messages = { { role = "system", content = teacher_system } }
-  for _, example in ipairs(examples) do
+  for _, example in ipairs(shown or examples) do
     messages[#messages + 1] = { role = "user", content = example.task }
     messages[#messages + 1] = { role = "assistant", content = prompts.wrap(example.strategy) }
   end
