@@ -16,12 +16,16 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <vector>
+
+#include "packed_rows.hpp"
 
 namespace gcop::guide_torch {
 
@@ -60,12 +64,13 @@ struct Backward::Pass {
     return x * c + at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1) * s;
   }
 
-  // Hidden states after the last norm, [tokens, hidden], of sequences that lie one after another.
-  at::Tensor hidden(at::Tensor x, std::span<const int64_t> lengths) const {
+  // Hidden states after the last norm, [rows, hidden]. Each span attends to its own rows and to those of its prefix.
+  at::Tensor hidden(at::Tensor x, const PackedRows &rows) const {
     const int64_t heads = config.heads, kv = config.kv_heads, dim = config.head_dim, total = x.size(0);
-    std::vector<at::Tensor> parts_c, parts_s;
-    for (int64_t n : lengths) parts_c.push_back(cos.narrow(0, 0, n)), parts_s.push_back(sin.narrow(0, 0, n));
-    const at::Tensor c = at::cat(parts_c), s = at::cat(parts_s);
+    const at::Tensor positions = at::tensor(rows.positions);
+    const at::Tensor c = cos.index_select(0, positions), s = sin.index_select(0, positions);
+    std::vector<at::Tensor> masks;
+    for (const PackedRows::Span &span : rows.spans) masks.push_back(mask(span));
     for (int64_t i = 0; i < config.layers; ++i) {
       const std::string base = "model.layers." + std::to_string(i) + ".";
       const auto project = [&](const at::Tensor &in, const char *name, bool bias) {
@@ -77,15 +82,18 @@ struct Backward::Pass {
       const at::Tensor k = rope(project(h, "self_attn.k_proj", config.qkv_bias).view({total, kv, dim}), c, s);
       const at::Tensor v = project(h, "self_attn.v_proj", config.qkv_bias).view({total, kv, dim});
       std::vector<at::Tensor> attended;
-      int64_t from = 0;
-      for (int64_t n : lengths) {
-        const auto one = [&](const at::Tensor &t) { return t.narrow(0, from, n).transpose(0, 1).unsqueeze(0); };
-        const auto spread = [&](const at::Tensor &t) {  // one key/value head for each query head
-          return one(t).unsqueeze(2).expand({1, kv, heads / kv, n, dim}).reshape({1, heads, n, dim});
+      for (size_t j = 0; j < rows.spans.size(); ++j) {
+        const PackedRows::Span &span = rows.spans[j];
+        const auto spread = [&](const at::Tensor &t) {  // prefix and own rows, one key/value head for each query head
+          at::Tensor own = t.narrow(0, span.begin, span.count);
+          if (span.prefix > 0) own = at::cat({t.narrow(0, span.prefix_begin, span.prefix), own});
+          const int64_t n = own.size(0);
+          return own.transpose(0, 1).unsqueeze(0).unsqueeze(2).expand({1, kv, heads / kv, n, dim}).reshape({1, heads, n, dim});
         };
-        attended.push_back(at::scaled_dot_product_attention(one(q), spread(k), spread(v), {}, 0.0, true)
-                               .squeeze(0).transpose(0, 1).reshape({n, heads * dim}));
-        from += n;
+        attended.push_back(at::scaled_dot_product_attention(
+                               q.narrow(0, span.begin, span.count).transpose(0, 1).unsqueeze(0), spread(k), spread(v),
+                               span.prefix > 0 ? std::optional<at::Tensor>(masks[j]) : std::nullopt, 0.0, span.prefix == 0)
+                               .squeeze(0).transpose(0, 1).reshape({span.count, heads * dim}));
       }
       x = x + project(at::cat(attended), "self_attn.o_proj", false);
       h = norm(x, get(base + "post_attention_layernorm.weight"));
@@ -93,6 +101,17 @@ struct Backward::Pass {
       x = x + project(gate * project(h, "mlp.up_proj", false), "mlp.down_proj", false);
     }
     return norm(x, get("model.norm.weight"));
+  }
+
+  // 0 where a row may look, -inf where it may not: [1, 1, rows, prefix + rows].
+  static at::Tensor mask(const PackedRows::Span &span) {
+    if (span.prefix == 0) return {};
+    at::Tensor out = at::zeros({1, 1, span.count, span.prefix + span.count}, at::kFloat);
+    float *at = out.mutable_data_ptr<float>();
+    for (int64_t i = 0; i < span.count; ++i)
+      for (int64_t j = i + 1; j < span.count; ++j)
+        at[i * (span.prefix + span.count) + span.prefix + j] = -std::numeric_limits<float>::infinity();
+    return out;
   }
 
   const Config &config;
@@ -116,22 +135,16 @@ Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, c
   const int64_t hidden = config_.hidden, vocab = config_.vocab;
   const float *const embed_weights = weights_.data() + layout_.parameters[embed].offset;
   float *const embed_gradients = gradients_.data() + layout_.parameters[embed].offset;
-  const uint64_t base = r.offsets[first];
-  const int64_t total = static_cast<int64_t>(r.offsets[last] - base);
-  std::vector<int64_t> lengths, where;  // where: row whose hidden state predicts a masked token
-  std::vector<uint64_t> targets;        // that token's index in the request
-  for (size_t i = first; i < last; ++i) {
-    lengths.push_back(static_cast<int64_t>(r.offsets[i + 1] - r.offsets[i]));
-    for (uint64_t j = r.offsets[i]; j < r.offsets[i + 1]; ++j)
-      if (r.mask[j]) where.push_back(static_cast<int64_t>(j - base) - 1), targets.push_back(j);
-  }
+  const PackedRows rows(r, first, last);
+  const int64_t total = static_cast<int64_t>(rows.tokens.size());
+  const std::vector<uint64_t> &targets = rows.targets;
   if (targets.empty()) return Unit{};
   // The embedding's gradient is scattered by hand: autograd would make a dense one for each micro-batch.
   at::Tensor x = at::empty({total, hidden}, at::kFloat);
   for (int64_t t = 0; t < total; ++t)
-    std::memcpy(x.data_ptr<float>() + t * hidden, embed_weights + r.tokens[base + t] * hidden, hidden * sizeof(float));
+    std::memcpy(x.data_ptr<float>() + t * hidden, embed_weights + rows.tokens[t] * hidden, hidden * sizeof(float));
   x.requires_grad_();
-  const at::Tensor states = pass.hidden(x, lengths).index_select(0, at::tensor(where));
+  const at::Tensor states = pass.hidden(x, rows).index_select(0, at::tensor(rows.predictors));
 
   at::Tensor slope_states = at::empty(states.sizes(), at::kFloat);
   {
@@ -199,7 +212,7 @@ Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, c
   states.backward(slope_states);
   const at::Tensor slope_x = x.grad();
   for (int64_t t = 0; t < total; ++t) {
-    float *to = embed_gradients + r.tokens[base + t] * hidden;
+    float *to = embed_gradients + rows.tokens[t] * hidden;
     const float *from = slope_x.const_data_ptr<float>() + t * hidden;
     for (int64_t k = 0; k < hidden; ++k) to[k] += from[k];
   }

@@ -116,31 +116,45 @@ bool Engine::run_job() {
   return true;
 }
 
-void Engine::forward_alone(const ModelView &model, std::span<const int32_t> tokens, KvPool &pool,
-                           const std::function<void(int32_t, int32_t)> &after) {
-  std::vector<int32_t> blocks;
-  for (int32_t i = 0; i < blocks_for(static_cast<int64_t>(tokens.size())); ++i) blocks.push_back(pool.take());
-  for (size_t from = 0; from < tokens.size(); from += Forward::kMaxRows) {
+void Engine::forward_alone(const ModelView &model, std::span<const int32_t> tokens, size_t start, KvPool &pool,
+                           const std::vector<int32_t> &blocks, const std::function<void(int32_t, int32_t)> &after) {
+  for (size_t from = start; from < tokens.size(); from += Forward::kMaxRows) {
     const size_t n = std::min<size_t>(Forward::kMaxRows, tokens.size() - from);
     std::vector<Row> rows;
     for (size_t i = from; i < from + n; ++i) rows.push_back({tokens[i], static_cast<int32_t>(i), blocks.data()});
     forward_.run(model, pool, rows);
     after(static_cast<int32_t>(from), static_cast<int32_t>(n));
   }
-  for (int32_t block : blocks) pool.release(block);
 }
+
+namespace {
+// A pool for one sequence of up to `tokens`, and its block table.
+std::pair<std::unique_ptr<KvPool>, std::vector<int32_t>> own_pool(const Config &config, size_t tokens) {
+  const int32_t n = std::max(1, blocks_for(static_cast<int64_t>(tokens)));
+  auto pool = std::make_unique<KvPool>(config, KvPool::block_bytes(config) * static_cast<size_t>(n));
+  std::vector<int32_t> blocks;
+  for (int32_t i = 0; i < n; ++i) blocks.push_back(pool->take());
+  return {std::move(pool), std::move(blocks)};
+}
+}  // namespace
 
 bool Engine::score(const ModelView &model, std::span<const std::span<const int32_t>> sequences, float *logprobs,
                    const std::function<bool()> &cancelled) {
   size_t longest = 0;
   for (const auto &s : sequences) longest = std::max(longest, s.size());
-  const Config &config = parts_.weights->config();
-  KvPool pool(config, KvPool::block_bytes(config) * static_cast<size_t>(blocks_for(static_cast<int64_t>(longest))));
+  const auto [pool, blocks] = own_pool(parts_.weights->config(), longest);
   float *out = logprobs;
+  std::span<const int32_t> before;  // the sequence whose keys and values are in the blocks
   for (const auto &tokens : sequences) {
     if (cancelled()) return false;
-    if (!tokens.empty()) out[0] = 0;
-    forward_alone(model, tokens, pool, [&](int32_t from, int32_t n) {
+    if (tokens.empty()) continue;
+    // What it shares with the one before it (a group's prompt) is there already, log-probabilities included. The last
+    // shared token is run again: its logits belong to the first token that differs.
+    const size_t shared = static_cast<size_t>(
+        std::mismatch(tokens.begin(), tokens.end(), before.begin(), before.end()).first - tokens.begin());
+    if (shared > 0) std::copy_n(out - before.size(), shared, out);
+    else out[0] = 0;
+    forward_alone(model, tokens, shared > 0 ? shared - 1 : 0, *pool, blocks, [&](int32_t from, int32_t n) {
       // Row i predicts token i + 1.
       const int32_t end = std::min<int32_t>(from + n, static_cast<int32_t>(tokens.size()) - 1);
       for (int32_t at = from; at < end; at += Forward::kMaxHeadRows) {
@@ -154,6 +168,7 @@ bool Engine::score(const ModelView &model, std::span<const std::span<const int32
         }
       }
     });
+    before = tokens;
     out += tokens.size();
   }
   return true;
@@ -162,10 +177,10 @@ bool Engine::score(const ModelView &model, std::span<const std::span<const int32
 void Engine::embed(const ModelView &model, std::span<const int32_t> tokens, float *out) {
   const Config &config = parts_.weights->config();
   const size_t hidden = static_cast<size_t>(config.hidden);
-  KvPool pool(config, KvPool::block_bytes(config) * static_cast<size_t>(blocks_for(static_cast<int64_t>(tokens.size()))));
+  const auto [pool, blocks] = own_pool(config, tokens.size());
   std::vector<float> state(hidden);
   std::vector<double> sum(hidden);
-  forward_alone(model, tokens, pool, [&](int32_t, int32_t n) {
+  forward_alone(model, tokens, 0, *pool, blocks, [&](int32_t, int32_t n) {
     for (int32_t i = 0; i < n; ++i) {
       forward_.hidden(i, state.data());
       for (size_t k = 0; k < hidden; ++k) sum[k] += state[k];

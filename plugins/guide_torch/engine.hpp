@@ -57,8 +57,9 @@ class Engine {
  private:
   void loop();
   bool run_job();
-  void forward_alone(const ModelView &model, std::span<const int32_t> tokens, KvPool &pool,
-                     const std::function<void(int32_t from, int32_t n)> &after);
+  // Runs tokens from `start` on; what lies before must be in the blocks.
+  void forward_alone(const ModelView &model, std::span<const int32_t> tokens, size_t start, KvPool &pool,
+                     const std::vector<int32_t> &blocks, const std::function<void(int32_t from, int32_t n)> &after);
 
   Parts parts_;
   Forward forward_;

@@ -8,11 +8,12 @@
 
 #include "backward.hpp"
 #include "exception.hpp"
+#include "packed_rows.hpp"
 
 namespace gcop::guide_torch {
 
 namespace {
-constexpr size_t kMicroTokens = 1024;  // of one forward and backward, at most
+constexpr size_t kMicroRows = 1024;  // of one forward and backward, at most
 constexpr size_t kMaxSlots = 4;        // each costs a gradient arena
 
 std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
@@ -62,11 +63,16 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
   uint64_t longest = 0;
   for (size_t i = 0; i < r.n; ++i) longest = std::max(longest, r.offsets[i + 1] - r.offsets[i]);
   const size_t most = std::min({kMaxSlots, static_cast<size_t>(crew_.size()), r.n});
-  const uint64_t room = std::clamp<uint64_t>((r.offsets[r.n] - r.offsets[0]) / most, 64, kMicroTokens);
+  std::vector<uint64_t> rows(r.n);  // that each sequence adds to its neighbour's micro-batch
+  uint64_t all_rows = 0;
+  for (size_t i = 0; i < r.n; ++i)
+    all_rows += rows[i] = r.offsets[i + 1] - r.offsets[i] - (i > 0 ? shared_start(r, i - 1) : 0);
+  const uint64_t room = std::clamp<uint64_t>(all_rows / most, 64, kMicroRows);
   std::vector<std::pair<size_t, size_t>> batches;
   for (size_t first = 0, last; first < r.n; first = last) {
     last = first + 1;
-    while (last < r.n && r.offsets[last + 1] - r.offsets[first] <= room) ++last;
+    uint64_t taken = r.offsets[last] - r.offsets[first];
+    while (last < r.n && taken + rows[last] <= room) taken += rows[last++];
     batches.emplace_back(first, last);
   }
   const size_t slots = std::min(most, batches.size());
@@ -76,7 +82,7 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
   std::vector<std::optional<Error>> failed(slots);
   std::vector<LossSums> sums(slots);
   // More threads inside a slot only where its products are large enough to pay for the barriers.
-  const double work = static_cast<double>(layout_.count) * static_cast<double>(r.offsets[r.n] - r.offsets[0]);
+  const double work = static_cast<double>(layout_.count * all_rows);
   const int threads = work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
   crew_.run(slots, [&](size_t slot, int) {
     try {

@@ -149,3 +149,46 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
   REQUIRE(m.score({probe}, &after).status == GCOP_OK);
   CHECK(before == after);
 }
+
+TEST_CASE("a group's shared prompt is stored once and gives the same loss and gradient") {
+  // In the first order neighbours share their prompt; in the second they never do.
+  const Model a(kTiny), b(kTiny);
+  const std::vector<std::string> prompts = {"The first prompt is longer than a few tokens: ", "Another one, also long enough to be shared: "};
+  const std::vector<std::string> ends = {"alpha", "alphabet soup", "b", "beta gamma delta"};
+  Batch together, apart;
+  for (size_t p = 0; p < 2; ++p)
+    for (size_t e = 0; e < 4; ++e) {
+      together.add(a.encode(prompts[p]), a.encode(ends[e]));
+      together.advantages.push_back(static_cast<float>(p) - 0.3f * static_cast<float>(e));
+    }
+  for (size_t e = 0; e < 4; ++e)
+    for (size_t p = 0; p < 2; ++p) {
+      apart.add(a.encode(prompts[p]), a.encode(ends[e]));
+      apart.advantages.push_back(static_cast<float>(p) - 0.3f * static_cast<float>(e));
+    }
+  // A token inside a shared prompt may count too.
+  for (size_t i = 0; i < 8; ++i) together.mask[together.offsets[i] + 5] = apart.mask[apart.offsets[i] + 5] = 1;
+  for (int step = 0; step < 3; ++step) {
+    const Trained x = a.train(together, Model::policy(), Model::adamw(1e-3f)), y = b.train(apart, Model::policy(), Model::adamw(1e-3f));
+    REQUIRE_MESSAGE(x.status == GCOP_OK, x.error);
+    REQUIRE(y.status == GCOP_OK);
+    CHECK(x.result.loss == doctest::Approx(y.result.loss).epsilon(1e-3));
+    CHECK(x.result.grad_norm == doctest::Approx(y.result.grad_norm).epsilon(1e-3));
+    CHECK(x.result.entropy == doctest::Approx(y.result.entropy).epsilon(1e-4));
+  }
+  // Scoring shares starts between neighbours as well.
+  std::vector<std::vector<int32_t>> list;
+  for (size_t i = 0; i < 8; ++i)
+    list.emplace_back(together.tokens.begin() + static_cast<int64_t>(together.offsets[i]),
+                      together.tokens.begin() + static_cast<int64_t>(together.offsets[i + 1]));
+  list.push_back(list[7]);  // twice the same
+  list.push_back({list[7].begin(), list[7].begin() + 3});
+  std::vector<float> at_once, one;
+  REQUIRE(a.score(list, &at_once).status == GCOP_OK);
+  size_t from = 0;
+  for (const auto &s : list) {
+    REQUIRE(a.score({s}, &one).status == GCOP_OK);
+    CHECK(std::vector<float>(at_once.begin() + static_cast<int64_t>(from), at_once.begin() + static_cast<int64_t>(from + s.size())) == one);
+    from += s.size();
+  }
+}
