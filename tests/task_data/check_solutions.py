@@ -9,13 +9,13 @@ import re
 import subprocess
 import sys
 
-SECONDS = 20
+SECONDS = 60
 
 
 def passes(program, tests):
     """True if the program passes all tests in an interpreter of its own."""
     source = program + "\n" + "\n".join(tests) + "\n"
-    done = subprocess.run([sys.executable, "-I", "-c", source], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", source], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           timeout=SECONDS)
     return done.returncode == 0, done.stderr.decode(errors="replace").strip().splitlines()[-1:]
 
