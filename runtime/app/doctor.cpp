@@ -62,7 +62,7 @@ void programs(std::vector<Check> &out) {
 
 void plugins(std::vector<Check> &out) {
   Loop loop(1);
-  plugin::Registry registry(loop, plugin_path());
+  plugin::Registry registry(loop, plugin::default_search_path());
   for (const char *name : {"guide_torch", "core_http", "core_replay", "validator_python"}) {
     auto opened = registry.open(name);
     out.push_back({fmt::format("plugin {}", name), opened ? State::ok : State::missing,

@@ -95,7 +95,7 @@ int run(gcop::app::CommandLine line) {
   }
   gcop::Loop loop;
   auto sandbox = gcop::sandbox::Sandbox::make();
-  gcop::plugin::Registry registry(loop, gcop::app::plugin_path());
+  gcop::plugin::Registry registry(loop, gcop::plugin::default_search_path());
   if (sandbox)
     registry.offer(GCOP_HOST_SANDBOX, (*sandbox)->service());
   else

@@ -132,7 +132,7 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
     sources.erase(fs::path(run.recipe).lexically_relative(run.root).string());   // said above
     changed(sources, {run.root, "."}, "script", differences);
   }
-  if (plugins.is_object()) changed(plugins, plugin_path(), "plugin", differences);
+  if (plugins.is_object()) changed(plugins, plugin::default_search_path(), "plugin", differences);
   if (!differences.empty()) {
     std::string list;
     for (const auto &d : differences) list += "\n  " + d;

@@ -112,10 +112,6 @@ std::string find_root() {
   return fs::current_path(ec).string();
 }
 
-std::vector<std::string> plugin_path() {
-  return {program_folder() + "/plugins", program_folder() + "/../lib/gcop/plugins"};
-}
-
 bool has_gpu() {
   std::error_code ec;
   return fs::exists("/dev/nvidiactl", ec);

@@ -24,7 +24,6 @@ Parsed parse(int argc, char **argv);
 
 // The folder that holds scripts/ and recipes/: $GCOP_ROOT, ../share/gcop beside the program, or the source tree.
 std::string find_root();
-std::vector<std::string> plugin_path();       // bin/plugins beside the program, ../lib/gcop/plugins of an installation
 std::string program_folder();
 
 bool has_gpu();

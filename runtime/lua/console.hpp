@@ -31,7 +31,9 @@ class Console {
   class Bar {
    public:
     Bar(Console &console, std::string label, uint64_t total);
-    ~Bar() { done(); }
+    ~Bar() {
+      if (count_ > 0) done();
+    }
     void add(uint64_t n, std::string text);
     void done();
 

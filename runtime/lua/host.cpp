@@ -242,6 +242,8 @@ void Host::instance(const std::string &name, const std::string &config_json, Mad
 void Host::resolve_model(const std::string &name, std::function<void(Result<std::string>)> done) {
   models::Options options;
   options.offline = settings_.offline;
+  std::error_code ec;
+  if (auto catalogue = settings_.root + "/recipes/models.toml"; fs::exists(catalogue, ec)) options.catalogue = catalogue;
   if (settings_.checking || settings_.planning) {
     auto found = models::find_local(name, options);
     if (!found && found.error().code == Code::unavailable && !settings_.offline) {
