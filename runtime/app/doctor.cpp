@@ -19,7 +19,7 @@ namespace gcop::app {
 namespace {
 
 namespace fs = std::filesystem;
-enum class State { ok, missing, absent };   // absent: recipes can do without it
+enum class State { ok, missing, absent };  // absent: recipes can do without it
 
 struct Check {
   std::string name;
@@ -32,12 +32,14 @@ double gib(double bytes) { return bytes / (1u << 30); }
 void machine(std::vector<Check> &out) {
   out.push_back({"processor", State::ok, device_name()});
   double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  out.push_back({"memory", memory > 3.5 * (1u << 30) ? State::ok : State::missing,
-                 fmt::format("{:.1f} GiB{}", gib(memory), memory > 3.5 * (1u << 30) ? "" : "; the local models need 4 GiB")});
-  struct statvfs disk{};
+  out.push_back(
+      {"memory", memory > 3.5 * (1u << 30) ? State::ok : State::missing,
+       fmt::format("{:.1f} GiB{}", gib(memory), memory > 3.5 * (1u << 30) ? "" : "; the local models need 4 GiB")});
+  struct statvfs disk {};
   if (statvfs(".", &disk) == 0) {
     double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
-    out.push_back({"disk", free > 2e9 ? State::ok : State::missing, fmt::format("{:.1f} GiB free here{}", gib(free), free > 2e9 ? "" : "; a run wants 2 GB")});
+    out.push_back({"disk", free > 2e9 ? State::ok : State::missing,
+                   fmt::format("{:.1f} GiB free here{}", gib(free), free > 2e9 ? "" : "; a run wants 2 GB")});
   }
 }
 
@@ -54,7 +56,8 @@ std::string find_program(const std::string &name) {
 
 void programs(std::vector<Check> &out) {
   auto python = find_program("python3");
-  out.push_back({"python3", python.empty() ? State::missing : State::ok, python.empty() ? "not found; install python3: validator 'python' runs unit tests with it" : python});
+  out.push_back({"python3", python.empty() ? State::missing : State::ok,
+                 python.empty() ? "not found; install python3: validator 'python' runs unit tests with it" : python});
   auto sandbox = sandbox::Sandbox::make();
   auto works = sandbox ? (*sandbox)->probe() : Result<>(sandbox.error());
   out.push_back({"sandbox", works ? State::ok : State::missing, works ? "an empty box ran" : works.error().text()});
@@ -66,7 +69,9 @@ void plugins(std::vector<Check> &out) {
   for (const char *name : {"guide_torch", "core_http", "core_replay", "validator_python"}) {
     auto opened = registry.open(name);
     out.push_back({fmt::format("plugin {}", name), opened ? State::ok : State::missing,
-                   opened ? fmt::format("{} {}: {}", opened->descriptor->id, opened->descriptor->version, opened->descriptor->summary) : opened.error().text()});
+                   opened ? fmt::format("{} {}: {}", opened->descriptor->id, opened->descriptor->version,
+                                        opened->descriptor->summary)
+                          : opened.error().text()});
   }
 }
 
@@ -82,7 +87,8 @@ void models(std::vector<Check> &out) {
     auto path = models::find_local(entry.name, options);
     out.push_back({"model " + entry.name, path ? State::ok : State::absent,
                    path ? fmt::format("{:.0f} MB, {}", static_cast<double>(entry.bytes) / 1e6, *path)
-                        : fmt::format("not here; {:.0f} MB are fetched when a recipe asks for it", static_cast<double>(entry.bytes) / 1e6)});
+                        : fmt::format("not here; {:.0f} MB are fetched when a recipe asks for it",
+                                      static_cast<double>(entry.bytes) / 1e6)});
   }
 }
 
@@ -90,7 +96,8 @@ void keys(std::vector<Check> &out) {
   for (const char *name : {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}) {
     const char *value = std::getenv(name);
     bool set = value && *value;
-    out.push_back({fmt::format("key {}", name), set ? State::ok : State::absent, set ? "set" : "not set; only API cores need it"});
+    out.push_back({fmt::format("key {}", name), set ? State::ok : State::absent,
+                   set ? "set" : "not set; only API cores need it"});
   }
 }
 
@@ -110,11 +117,17 @@ int doctor(const CommandLine &line) {
     const char *state = kNames[static_cast<int>(check.state)];
     missing = missing || check.state == State::missing;
     if (line.json)
-      fmt::print("{}\n", nlohmann::json{{"check", check.name}, {"state", check.state == State::absent ? "absent" : check.state == State::ok ? "ok" : "missing"}, {"text", check.text}}.dump());
+      fmt::print("{}\n", nlohmann::json{{"check", check.name},
+                                        {"state", check.state == State::absent ? "absent"
+                                                  : check.state == State::ok   ? "ok"
+                                                                               : "missing"},
+                                        {"text", check.text}}
+                             .dump());
     else
       fmt::print("{:<36} {:<8} {}\n", check.name, state, check.text);
   }
-  if (!line.json) fmt::print("{}\n", missing ? "something that recipes need is missing" : "everything that recipes need is here");
+  if (!line.json)
+    fmt::print("{}\n", missing ? "something that recipes need is missing" : "everything that recipes need is here");
   return missing ? lua::Outcome::failed : lua::Outcome::done;
 }
 

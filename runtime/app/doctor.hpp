@@ -4,6 +4,6 @@
 
 namespace gcop::app {
 
-int doctor(const CommandLine &line);   // the exit code: 1 when something that recipes need is missing
+int doctor(const CommandLine &line);  // the exit code: 1 when something that recipes need is missing
 
 }  // namespace gcop::app

@@ -1,7 +1,7 @@
 // gcop-run: parses the command line, runs a recipe on the run strand (this thread), says how it ended.
-#include <csignal>
 #include <fcntl.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <filesystem>
 #include <fstream>
@@ -26,7 +26,7 @@ int signal_pipe[2] = {-1, -1};
 
 void on_signal(int) {
   char byte = 1;
-  if (write(signal_pipe[1], &byte, 1) < 0) return;   // full: the first one is on its way
+  if (write(signal_pipe[1], &byte, 1) < 0) return;  // full: the first one is on its way
 }
 
 // Signals become posts to the strand. The second one ends the process at once: what was finished is in the store.
@@ -41,7 +41,7 @@ class Signals {
         interrupt();
       }
     });
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, nullptr);

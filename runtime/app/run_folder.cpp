@@ -38,7 +38,8 @@ std::string commit_of(const std::string &root) {
   for (char c : root) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   auto commit = first_line_of(fmt::format("git -C '{}' rev-parse HEAD 2>/dev/null", quoted).c_str());
   if (commit.empty()) return "unknown";
-  auto dirty = first_line_of(fmt::format("git -C '{}' status --porcelain --untracked-files=no 2>/dev/null", quoted).c_str());
+  auto dirty =
+      first_line_of(fmt::format("git -C '{}' status --porcelain --untracked-files=no 2>/dev/null", quoted).c_str());
   return commit + (dirty.empty() ? "" : "+");
 }
 
@@ -59,12 +60,14 @@ std::string hash_of_file(const std::string &path) {
   return sha256(text.str());
 }
 
-void changed(const json &before, const std::vector<std::string> &folders, const char *what, std::vector<std::string> &out) {
+void changed(const json &before, const std::vector<std::string> &folders, const char *what,
+             std::vector<std::string> &out) {
   for (const auto &[name, hash] : before.items()) {
     std::string now;
     for (const auto &folder : folders)
       if (now.empty()) now = hash_of_file(fs::path(name).is_absolute() ? name : (fs::path(folder) / name).string());
-    if (now != hash.get<std::string>()) out.push_back(fmt::format("{} {} {}", what, name, now.empty() ? "is gone" : "has changed"));
+    if (now != hash.get<std::string>())
+      out.push_back(fmt::format("{} {} {}", what, name, now.empty() ? "is gone" : "has changed"));
   }
 }
 
@@ -75,10 +78,14 @@ Result<std::shared_ptr<store::Store>> make_run_folder(CommandLine &line) {
   run.out_dir = line.out.empty() ? new_folder_name(run.recipe) : line.out;
   std::error_code ec;
   if (fs::exists(run.out_dir + "/run.db", ec))
-    return invalid(fmt::format("--out {}: there is a run in it already; go on with --resume {}, or name another folder", run.out_dir, run.out_dir));
+    return invalid(fmt::format("--out {}: there is a run in it already; go on with --resume {}, or name another folder",
+                               run.out_dir, run.out_dir));
   fs::create_directories(run.out_dir, ec);
   if (ec)
-    return Error{Code::denied, fmt::format("cannot make the output folder '{}': {}; name another one with --out DIR", run.out_dir, ec.message()), {}};
+    return Error{Code::denied,
+                 fmt::format("cannot make the output folder '{}': {}; name another one with --out DIR", run.out_dir,
+                             ec.message()),
+                 {}};
   auto opened = store::Store::open(run.out_dir);
   if (!opened) return opened;
   const std::map<std::string, std::string> meta = {
@@ -101,7 +108,7 @@ void remove_run_folder(const std::string &dir) {
   std::error_code ec;
   for (const auto &entry : fs::directory_iterator(dir, ec))
     if (entry.path().filename().string().starts_with("run.")) fs::remove(entry.path(), ec);
-  fs::remove(dir, ec);   // refuses while something else is in it
+  fs::remove(dir, ec);  // refuses while something else is in it
 }
 
 Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
@@ -121,7 +128,8 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   run.profile = meta["profile"];
   run.seed = std::stoull(meta["seed"]);
   run.out_dir = fs::absolute(line.resume, ec).lexically_normal().string();
-  fs::current_path(meta["cwd"], ec);   // relative names in the recipe mean what they meant; a folder that is gone is no harm yet
+  fs::current_path(meta["cwd"],
+                   ec);  // relative names in the recipe mean what they meant; a folder that is gone is no harm yet
   for (const auto &[key, value] : set.items())
     if (!run.set.contains(key)) run.set[key] = value.get<std::string>();
 
@@ -129,7 +137,7 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   if (auto now = hash_of_file(run.recipe); now != meta["recipe_sha256"])
     differences.push_back(fmt::format("recipe {} {}", run.recipe, now.empty() ? "is gone" : "has changed"));
   if (sources.is_object()) {
-    sources.erase(fs::path(run.recipe).lexically_relative(run.root).string());   // said above
+    sources.erase(fs::path(run.recipe).lexically_relative(run.root).string());  // said above
     changed(sources, {run.root, "."}, "script", differences);
   }
   if (plugins.is_object()) changed(plugins, plugin::default_search_path(), "plugin", differences);
@@ -137,8 +145,10 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
     std::string list;
     for (const auto &d : differences) list += "\n  " + d;
     if (!line.accept_changes)
-      return invalid(fmt::format("--resume {}: this is not what the run was started with:{}\nput it back, or go on anyway with --accept-changes",
-                                 line.resume, list));
+      return invalid(
+          fmt::format("--resume {}: this is not what the run was started with:{}\nput it back, or go on anyway with "
+                      "--accept-changes",
+                      line.resume, list));
     log_warn("going on although:" + list);
     if (auto kept = (*opened)->set_meta("recipe_sha256", hash_of_file(run.recipe)); !kept) return kept.error();
   }

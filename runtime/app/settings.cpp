@@ -4,8 +4,8 @@
 #include <fstream>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 namespace gcop::app {
 namespace {
@@ -57,12 +57,17 @@ Parsed parse(int argc, char **argv) {
   app.add_option("RECIPE", line.run.recipe, "the recipe, a .lua file; or: doctor")->type_name("");
   app.add_option("ARGS", line.run.args, "handed to the recipe as gcop.args")->type_name("");
   app.add_option("--profile", profile, "quick, standard or full; default: full with a GPU, else quick")
-      ->type_name("NAME")->check(CLI::IsMember({"quick", "standard", "full"}));
-  app.add_option("--set", sets, "overrides an option that the recipe declares; repeatable")->type_name("NAME=VALUE")->allow_extra_args(false);
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"quick", "standard", "full"}));
+  app.add_option("--set", sets, "overrides an option that the recipe declares; repeatable")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
   app.add_option("--out", line.out, "output folder; default runs/RECIPE-TIME-ID")->type_name("DIR");
-  auto *seed = app.add_option("--seed", line.run.seed, "of every random draw; default 1")->type_name("N")
+  auto *seed = app.add_option("--seed", line.run.seed, "of every random draw; default 1")
+                   ->type_name("N")
                    ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 53));
-  app.add_option("--resume", line.resume, "goes on with the run in DIR: nothing finished is done or paid again")->type_name("DIR");
+  app.add_option("--resume", line.resume, "goes on with the run in DIR: nothing finished is done or paid again")
+      ->type_name("DIR");
   app.add_flag("--accept-changes", line.accept_changes, "resumes although the recipe, a script or a plugin changed");
   app.add_flag("--check", line.run.checking, "checks recipe, plugins, models and keys; spends nothing");
   app.add_flag("--plan", line.run.planning, "prints what the run would call and cost; spends nothing");
@@ -107,7 +112,8 @@ std::string program_folder() {
 std::string find_root() {
   std::error_code ec;
   const char *env = std::getenv("GCOP_ROOT");
-  for (const std::string &folder : {std::string(env ? env : ""), program_folder() + "/../share/gcop", std::string(GCOP_SOURCE_ROOT)})
+  for (const std::string &folder :
+       {std::string(env ? env : ""), program_folder() + "/../share/gcop", std::string(GCOP_SOURCE_ROOT)})
     if (!folder.empty() && fs::is_directory(folder + "/scripts", ec)) return fs::weakly_canonical(folder, ec).string();
   return fs::current_path(ec).string();
 }

@@ -18,7 +18,7 @@ struct CommandLine {
 // Parses; --help and mistakes end with `exit_code` set and everything said.
 struct Parsed {
   CommandLine line;
-  int exit_code = -1;   // -1: go on
+  int exit_code = -1;  // -1: go on
 };
 Parsed parse(int argc, char **argv);
 
@@ -27,6 +27,6 @@ std::string find_root();
 std::string program_folder();
 
 bool has_gpu();
-std::string device_name();                    // "cpu: 2 cores, AMD EPYC ...", "gpu: NVIDIA H100"
+std::string device_name();  // "cpu: 2 cores, AMD EPYC ...", "gpu: NVIDIA H100"
 
 }  // namespace gcop::app

@@ -11,13 +11,14 @@
 
 namespace gcop::lua {
 
-extern const Module base_module, flow_module, task_module, core_module, guide_module, validator_module, strategy_module,
-    trainer_module, stats_module, store_module, report_module;
+extern const Module base_module, values_module, flow_module, task_module, core_module, guide_module, training_module,
+    validator_module, strategy_module, trainer_module, stats_module, store_module, report_module;
 
 const std::vector<const Module *> &modules() {
-  static const std::vector<const Module *> all = {&base_module,      &flow_module,     &task_module,    &core_module,
-                                                  &guide_module,     &validator_module, &strategy_module, &trainer_module,
-                                                  &stats_module,     &store_module,    &report_module};
+  static const std::vector<const Module *> all = {
+      &base_module,  &values_module,   &flow_module,      &task_module,     &core_module,
+      &guide_module, &training_module, &validator_module, &strategy_module, &trainer_module,
+      &stats_module, &store_module,    &report_module};
   return all;
 }
 
@@ -61,14 +62,15 @@ bool fits(lua_State *L, int index, std::string_view type, const std::string &whe
   int is = lua_type(L, index);
   if (type == "any") return true;
   if (type.starts_with("fun(") || type.starts_with("(fun(")) return is == LUA_TFUNCTION;
-  if (type.ends_with("[]") || type.starts_with("{") || type.starts_with("table<") || type == "table") return is == LUA_TTABLE;
+  if (type.ends_with("[]") || type.starts_with("{") || type.starts_with("table<") || type == "table")
+    return is == LUA_TTABLE;
   if (type.starts_with("\"")) return is == LUA_TSTRING && view(L, index) == type.substr(1, type.size() - 2);
   if (type == "integer") {
     int ok = 0;
     if (is == LUA_TNUMBER) lua_tointegerx(L, index, &ok);
     return ok;
   }
-  if (type == "nil") return is <= LUA_TNIL;   // or nothing at all
+  if (type == "nil") return is <= LUA_TNIL;  // or nothing at all
   if (type == "false") return is == LUA_TBOOLEAN && !lua_toboolean(L, index);
   if (type.starts_with("gcop.")) {
     if (is == LUA_TUSERDATA) return luaL_testudata(L, index, std::string(type).c_str());
@@ -89,7 +91,8 @@ bool optional(std::string_view &type) {
 std::string shown(lua_State *L, int index) {
   int type = lua_type(L, index);
   if (type == LUA_TSTRING) return fmt::format("string '{}'", view(L, index).substr(0, 60));
-  if (type == LUA_TNUMBER || type == LUA_TBOOLEAN) return fmt::format("{} {}", luaL_typename(L, index), error_text(L, index));
+  if (type == LUA_TNUMBER || type == LUA_TBOOLEAN)
+    return fmt::format("{} {}", luaL_typename(L, index), error_text(L, index));
   if (type == LUA_TUSERDATA && luaL_getmetafield(L, index, "__name") == LUA_TSTRING) {
     std::string name(view(L, -1));
     lua_pop(L, 1);
@@ -139,7 +142,8 @@ void check_fields(lua_State *L, int index, const std::vector<Field> &fields, con
   while (lua_next(L, index)) {
     lua_pop(L, 1);
     if (lua_isinteger(L, -1) && (known("[...]") || known(fmt::format("[{}]", lua_tointeger(L, -1))))) continue;
-    if (lua_type(L, -1) != LUA_TSTRING) raise(L, fmt::format("{}: named options only, got an item [{}]", where, error_text(L, -1)));
+    if (lua_type(L, -1) != LUA_TSTRING)
+      raise(L, fmt::format("{}: named options only, got an item [{}]", where, error_text(L, -1)));
     auto key = view(L, -1);
     if (known(key)) continue;
     std::string names, nearest;
@@ -163,7 +167,8 @@ int object_gc(lua_State *L) {
 int object_tostring(lua_State *L) {
   luaL_getmetafield(L, 1, "__name");
   std::string text(view(L, -1));
-  if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE && lua_getfield(L, -1, "name") == LUA_TSTRING) text += " " + std::string(view(L, -1));
+  if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE && lua_getfield(L, -1, "name") == LUA_TSTRING)
+    text += " " + std::string(view(L, -1));
   push(L, text);
   return 1;
 }
@@ -187,7 +192,7 @@ int object_index(lua_State *L) {
 }
 
 void make_class(lua_State *L, const char *name) {
-  if (!luaL_newmetatable(L, name)) return;   // leaves the metatable on the stack either way
+  if (!luaL_newmetatable(L, name)) return;  // leaves the metatable on the stack either way
   lua_newtable(L);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "methods");
@@ -240,7 +245,7 @@ void check_arguments(lua_State *L, const Function &row) {
   if (lua_gettop(L) > index)
     raise(L, fmt::format("{}: takes {} argument{}, got {}", name, row.params.size(), row.params.size() == 1 ? "" : "s",
                          lua_gettop(L) - (index - static_cast<int>(row.params.size()))));
-  lua_settop(L, index);   // what was left out is nil
+  lua_settop(L, index);  // what was left out is nil
 }
 
 int call_row(lua_State *L) {
@@ -249,8 +254,10 @@ int call_row(lua_State *L) {
     check_arguments(L, row);
     if (row.waits == Waits::no) return row.call(L);
     if (!lua_isyieldable(L))
-      raise(L, fmt::format("{} waits, and waiting is not possible inside a table.sort comparator, a string.gsub callback, "
-                           "or a metamethod such as __tostring, __gc or __close; call it before", row.name));
+      raise(L,
+            fmt::format("{} waits, and waiting is not possible inside a table.sort comparator, a string.gsub callback, "
+                        "or a metamethod such as __tostring, __gc or __close; call it before",
+                        row.name));
     if (row.waits == Waits::yes) {
       Host &host = host_of(L);
       if (!host.settle()) return host.scheduler().leave(L);

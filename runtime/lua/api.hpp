@@ -12,8 +12,8 @@ namespace gcop::lua {
 
 enum class Waits {
   no,
-  setup,   // makes something (loads a model, starts a plugin): may wait, and still runs under --check
-  yes      // the first call of this kind ends a run under --check or --plan
+  setup,  // makes something (loads a model, starts a plugin): may wait, and still runs under --check
+  yes     // the first call of this kind ends a run under --check or --plan
 };
 
 struct Field {
@@ -21,14 +21,14 @@ struct Field {
 };
 
 struct Function {
-  const char *name;             // "gcop.map", "gcop.json.encode", "gcop.Core:complete"
+  const char *name;  // "gcop.map", "gcop.json.encode", "gcop.Core:complete"
   lua_CFunction call;
   Waits waits;
   const char *doc;
-  std::vector<Field> params;    // by position; one named "options" is a table whose keys are `options`; "..." ends
+  std::vector<Field> params;  // by position; one named "options" is a table whose keys are `options`; "..." ends
   std::vector<Field> options;
   std::vector<Field> returns;
-  const char *errors = "";      // what can go wrong at run time
+  const char *errors = "";  // what can go wrong at run time
   const char *example = "";
   const char *since = "0.1";
 };
@@ -37,10 +37,10 @@ struct Function {
 struct Class {
   const char *name, *doc;
   std::vector<Field> fields;
-  bool closed = false;          // as an argument it may have these fields only
+  bool closed = false;  // as an argument it may have these fields only
 };
 
-struct Value {                  // a plain field of the gcop table
+struct Value {  // a plain field of the gcop table
   const char *name, *type, *doc;
 };
 
@@ -51,11 +51,11 @@ struct Module {
   std::vector<Function> functions;
 };
 
-const std::vector<const Module *> &modules();   // in the manual's order
+const std::vector<const Module *> &modules();  // in the manual's order
 
-void register_api(lua_State *L);                // fills the global table gcop
-std::string meta_file(const Module &);          // text of sdk/lua/gcop/<name>.lua
-std::string manual();                           // text of sdk/docs/lua.md
+void register_api(lua_State *L);        // fills the global table gcop
+std::string meta_file(const Module &);  // text of sdk/lua/gcop/<name>.lua
+std::string manual();                   // text of sdk/docs/lua.md
 
 // Raises, with the recipe's file:line, when the arguments on L's stack do not fit the row.
 void check_arguments(lua_State *L, const Function &row);

@@ -6,6 +6,7 @@
 #include "lua/api.hpp"
 #include "lua/bind.hpp"
 #include "lua/core_model.hpp"
+#include "lua/core_script.hpp"
 #include "lua/host.hpp"
 
 namespace gcop::lua {
@@ -56,118 +57,12 @@ void push_core(lua_State *L, std::shared_ptr<CoreHandle> handle) {
   lua_setiuservalue(L, -2, 1);
 }
 
-// --- cores written in Lua
-
-struct Ref {   // a value kept in the registry
-  Host &host;
-  int ref;
-  Ref(lua_State *L, int index) : host(host_of(L)) {
-    lua_pushvalue(L, index);
-    ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  }
-  ~Ref() {
-    if (host.scheduler().open()) luaL_unref(host.state().get(), LUA_REGISTRYINDEX, ref);
-  }
-};
-
-void push_request(lua_State *L, const core::Request &request) {
-  lua_createtable(L, 0, 10);
-  lua_createtable(L, static_cast<int>(request.messages.size()), 0);
-  std::string prompt;
-  for (size_t i = 0; i < request.messages.size(); ++i) {
-    lua_createtable(L, 0, 2);
-    set(L, "role", request.messages[i].role);
-    set(L, "content", request.messages[i].content);
-    if (request.messages[i].role == "user") prompt = request.messages[i].content;
-    lua_rawseti(L, -2, static_cast<lua_Integer>(i + 1));
-  }
-  lua_setfield(L, -2, "messages");
-  set(L, "prompt", prompt);
-  set(L, "prefix", request.prefix);
-  set(L, "max_tokens", request.max_tokens);
-  set(L, "temperature", request.temperature);
-  set(L, "top_p", request.top_p);
-  set(L, "seed", request.seed >> 1);
-  set(L, "sample", request.sample);
-  set(L, "role", request.role);
-}
-
-// What the function returned: text, or { text =, usage =, finish = }, or nil and an err.
-Result<Reply> script_reply(lua_State *L, const Fiber &task, const core::Request &request) {
-  int top = lua_gettop(L), count = task.push_results(L), first = top + 1;
-  Reply reply;
-  reply.finish = "stop";
-  std::string wrong;
-  std::optional<Error> error;
-  uint64_t bytes = 0;
-  for (const auto &m : request.messages) bytes += m.content.size();
-  if (count >= 1 && lua_type(L, first) == LUA_TSTRING) {
-    reply.text = view(L, first);
-    reply.usage.known = false;
-  } else if (count >= 1 && lua_istable(L, first)) {
-    Options o(L, first, "script");
-    if (o.push("text") != LUA_TSTRING) wrong = fmt::format("a table whose text is a {}", luaL_typename(L, -1));
-    lua_pop(L, 1);
-    reply.text = o.str("text");
-    reply.finish = o.str("finish", "stop");
-    if (o.push("usage") == LUA_TTABLE) {
-      for (auto [key, value] : {std::pair{"input", &reply.usage.input}, {"output", &reply.usage.output}}) {
-        lua_getfield(L, -1, key);
-        *value = static_cast<uint64_t>(std::max<lua_Integer>(0, lua_tointeger(L, -1)));
-        lua_pop(L, 1);
-      }
-    } else {
-      reply.usage.known = false;
-    }
-    lua_pop(L, 1);
-  } else if (count >= 2 && (error = to_error(L, first + 1))) {
-  } else {
-    wrong = count == 0 ? "nothing" : luaL_typename(L, first);
-  }
-  if (!reply.usage.known) reply.usage.input = bytes / 4 + 1, reply.usage.output = reply.text.size() / 4 + 1;
-  lua_settop(L, top);
-  if (error) return *error;
-  if (!wrong.empty()) return invalid("the script must return a text, a table { text = ... }, or nil and an err; it returned " + wrong);
-  return reply;
-}
-
-core::Script make_script(std::shared_ptr<Ref> fn) {
-  return [fn](const core::Request &request, core::Done done) {
-    lua_State *L = fn->host.state().get();
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fn->ref);
-    push_request(L, request);
-    auto task = fn->host.scheduler().start(L, 1);
-    task->observed = true;
-    std::weak_ptr<Fiber> weak = task;
-    task->on_end([weak, fn, request, done = std::move(done)] {
-      auto ended = weak.lock();
-      if (ended->state() == Fiber::State::done)
-        done(script_reply(fn->host.state().get(), *ended, request));
-      else if (ended->state() == Fiber::State::cancelled)
-        done(Error{Code::cancelled, "the run is ending", {}});
-      else
-        done(Error{Code::invalid, "the script failed: " + ended->failure().text + "\n" + ended->failure().traceback, {}});
-    });
-  };
-}
-
-// Enters the cache key: where the function stands, what the file says, and which core of that place this is.
-std::string script_identity(lua_State *L, int fn, const std::string &name) {
-  Host &host = host_of(L);
-  lua_Debug at{};
-  lua_pushvalue(L, fn);
-  lua_getinfo(L, ">S", &at);
-  std::string source = at.source[0] == '@' ? at.source + 1 : at.source;
-  auto hash = host.sources().find(source);
-  auto place = fmt::format("lua:{}:{}:{}:{}", source, at.linedefined, name, hash == host.sources().end() ? "" : hash->second.substr(0, 16));
-  return fmt::format("{}#{}", place, host.count_of(place));
-}
-
 int new_core(lua_State *L) {
   Host &host = host_of(L);
   Options o(L, 1, "gcop.core");
   int ways = o.has("model") + o.has("script") + o.has("plugin");
-  if (ways != 1) raise(L, "gcop.core: give one of model = \"local:NAME\", script = function(request) ... end, plugin = \"NAME\"");
+  if (ways != 1)
+    raise(L, "gcop.core: give one of model = \"local:NAME\", script = function(request) ... end, plugin = \"NAME\"");
   auto handle = std::make_shared<CoreHandle>();
   handle->defaults = read_defaults(o);
   auto price = read_price(L, o);
@@ -175,31 +70,37 @@ int new_core(lua_State *L) {
     o.push("script");
     auto name = o.str("name", "script");
     auto identity = script_identity(L, lua_gettop(L), name);
-    auto fn = std::make_shared<Ref>(L, -1);
+    auto script = make_script(L, -1);
     lua_pop(L, 1);
-    handle->core = std::make_shared<core::Core>(host.loop(), host.store(), make_script(fn), identity, name, price);
+    handle->core = std::make_shared<core::Core>(host.loop(), host.store(), script, identity, name, price);
     push_core(L, handle);
     return 1;
   }
   auto model = read_core_model(L, o);
   if (!model) raise(L, model.error());
   if (!o.has("price") && !o.boolean("free", model->free))
-    log_warn(fmt::format("core '{}' has no price: its calls count as free, and no budget holds them; say price = {{ input =, output = }} "
-                         "(USD per million tokens) or free = true", model->name));
+    log_warn(
+        fmt::format("core '{}' has no price: its calls count as free, and no budget holds them; say price = {{ input "
+                    "=, output = }} "
+                    "(USD per million tokens) or free = true",
+                    model->name));
   auto in_flight = static_cast<uint32_t>(o.integer("max_in_flight", model->max_in_flight, 1, 4096));
   auto timeout = static_cast<uint32_t>(o.integer("timeout_ms", model->timeout_ms, 1, 24 * 3600 * 1000));
-  return make_instance(L, *model, [&host, handle, name = model->name, price, in_flight, timeout](std::shared_ptr<plugin::Instance> instance) {
-    return [&host, handle, name, price, in_flight, timeout, instance](lua_State *waiting) {
-      if (instance && !instance->interface(GCOP_CORE))
-        raise(waiting, fmt::format("gcop.core: plugin '{}' offers no core (gcop.core/1)", instance->plugin().path));
-      if (instance)
-        handle->core = std::make_shared<core::Core>(host.loop(), host.store(), instance, name, price, in_flight, timeout);
-      else   // --check, --plan: nothing is loaded, and the first call ends the run
-        handle->core = std::make_shared<core::Core>(host.loop(), host.store(), core::Script{}, name, name, price);
-      push_core(waiting, handle);
-      return 1;
-    };
-  });
+  return make_instance(
+      L, *model,
+      [&host, handle, name = model->name, price, in_flight, timeout](std::shared_ptr<plugin::Instance> instance) {
+        return [&host, handle, name, price, in_flight, timeout, instance](lua_State *waiting) {
+          if (instance && !instance->interface(GCOP_CORE))
+            raise(waiting, fmt::format("gcop.core: plugin '{}' offers no core (gcop.core/1)", instance->plugin().path));
+          if (instance)
+            handle->core =
+                std::make_shared<core::Core>(host.loop(), host.store(), instance, name, price, in_flight, timeout);
+          else  // --check, --plan: nothing is loaded, and the first call ends the run
+            handle->core = std::make_shared<core::Core>(host.loop(), host.store(), core::Script{}, name, name, price);
+          push_core(waiting, handle);
+          return 1;
+        };
+      });
 }
 
 // --- calls
@@ -218,7 +119,8 @@ void push_reply(lua_State *L, const Reply &reply) {
 
 core::Request read_request(lua_State *L, const Options &o, const Defaults &d) {
   core::Request r;
-  if (o.has("messages") == o.has("prompt")) raise(L, "gcop.Core:complete: give either messages = { { role =, content = }, ... } or prompt = \"...\"");
+  if (o.has("messages") == o.has("prompt"))
+    raise(L, "gcop.Core:complete: give either messages = { { role =, content = }, ... } or prompt = \"...\"");
   if (o.has("prompt")) {
     r.messages.push_back({"user", o.str("prompt")});
   } else {
@@ -250,13 +152,15 @@ struct Call : std::enable_shared_from_this<Call> {
 
   Call(Host &h, std::shared_ptr<core::Core> c, core::Request r) : host(h), core(std::move(c)), request(std::move(r)) {}
   void send() {
-    id = core->complete(request, [self = shared_from_this()](Result<Reply> result) { self->answered(std::move(result)); });
+    id = core->complete(request,
+                        [self = shared_from_this()](Result<Reply> result) { self->answered(std::move(result)); });
   }
   void answered(Result<Reply> result) {
     const Error *error = result ? nullptr : &result.error();
     if (error && error->code == Code::exhausted) {
       if (!over && host.store() && host.store()->reserved() > 0) {
-        timer = host.loop().after(std::chrono::milliseconds(50), [self = shared_from_this()] { self->timer = 0, self->send(); });
+        timer = host.loop().after(std::chrono::milliseconds(50),
+                                  [self = shared_from_this()] { self->timer = 0, self->send(); });
         return;
       }
       host.budget_refused(error->text());
@@ -282,7 +186,8 @@ struct Call : std::enable_shared_from_this<Call> {
 
 int complete(lua_State *L) {
   auto handle = object<CoreHandle>(L, 1, "gcop.Core");
-  auto call = std::make_shared<Call>(host_of(L), handle->core, read_request(L, Options(L, 2, "gcop.Core:complete"), handle->defaults));
+  auto call = std::make_shared<Call>(host_of(L), handle->core,
+                                     read_request(L, Options(L, 2, "gcop.Core:complete"), handle->defaults));
   return scheduler_of(L).wait(L, On::host, [call](Wake wake) -> Scheduler::Cancel {
     call->wake = wake;
     call->send();
@@ -291,54 +196,98 @@ int complete(lua_State *L) {
 }
 
 const char *const kModelDoc =
-    "\"local:NAME\" (a model of recipes/models.toml, a Hugging Face directory or a .gguf file, run here), \"openai:NAME\", "
+    "\"local:NAME\" (a model of recipes/models.toml, a Hugging Face directory or a .gguf file, run here), "
+    "\"openai:NAME\", "
     "\"http://host:port/v1#MODEL\" (any server that speaks the OpenAI API), \"replay:FILE\" (recorded calls)";
 
 }  // namespace
 
 extern const Module core_module;
 const Module core_module = {
-    "core", "Cores",
-    "The black box that carries strategies out; teachers and judges are cores too. Calls are answered from the run's store "
+    "core",
+    "Cores",
+    "The black box that carries strategies out; teachers and judges are cores too. Calls are answered from the run's "
+    "store "
     "if they were answered before: same core, messages, parameters and sample index.",
-    {{"gcop.Core", "A core. Fields: name, identity.", {{"name", "string", ""}, {"identity", "string", "part of the cache key"}}},
-     {"gcop.Message", "One turn of a conversation.", {{"role", "\"system\"|\"user\"|\"assistant\"", ""}, {"content", "string", ""}}},
-     {"gcop.Price", "USD per million tokens.",
-      {{"input", "number?", ""}, {"output", "number?", ""}, {"cache_read", "number?", "default: as input"}, {"cache_write", "number?", "default: as input"}}, true},
-     {"gcop.Request", "What a core written in Lua gets.",
-      {{"messages", "gcop.Message[]", ""}, {"prompt", "string", "the last user message"}, {"prefix", "string", "start of the answer, or \"\""},
-       {"max_tokens", "integer", ""}, {"temperature", "number", ""}, {"top_p", "number", ""}, {"seed", "integer", "a function of the run's seed, the request and the sample"},
-       {"sample", "integer", ""}, {"role", "string", ""}}},
-     {"gcop.Reply", "A core's answer.",
-      {{"text", "string", ""}, {"finish", "string", "\"stop\", \"length\", ..."}, {"model", "string", "as served"},
-       {"tokens_in", "integer", "all input classes"}, {"tokens_out", "integer", "reasoning included"},
-       {"cost_usd", "number", "0 for a cached answer"}, {"latency_s", "number", ""}, {"cached", "boolean", "answered by the store: nothing was sent or paid"}}}},
+    {{"gcop.Core",
+      "A core. Fields: name, identity.",
+      {{"name", "string", ""}, {"identity", "string", "part of the cache key"}}},
+     {"gcop.Message",
+      "One turn of a conversation.",
+      {{"role", "\"system\"|\"user\"|\"assistant\"", ""}, {"content", "string", ""}}},
+     {"gcop.Price",
+      "USD per million tokens.",
+      {{"input", "number?", ""},
+       {"output", "number?", ""},
+       {"cache_read", "number?", "default: as input"},
+       {"cache_write", "number?", "default: as input"}},
+      true},
+     {"gcop.Request",
+      "What a core written in Lua gets.",
+      {{"messages", "gcop.Message[]", ""},
+       {"prompt", "string", "the last user message"},
+       {"prefix", "string", "start of the answer, or \"\""},
+       {"max_tokens", "integer", ""},
+       {"temperature", "number", ""},
+       {"top_p", "number", ""},
+       {"seed", "integer", "a function of the run's seed, the request and the sample"},
+       {"sample", "integer", ""},
+       {"role", "string", ""}}},
+     {"gcop.Reply",
+      "A core's answer.",
+      {{"text", "string", ""},
+       {"finish", "string", "\"stop\", \"length\", ..."},
+       {"model", "string", "as served"},
+       {"tokens_in", "integer", "all input classes"},
+       {"tokens_out", "integer", "reasoning included"},
+       {"cost_usd", "number", "0 for a cached answer"},
+       {"latency_s", "number", ""},
+       {"cached", "boolean", "answered by the store: nothing was sent or paid"}}}},
     {},
-    {{"gcop.core", new_core, Waits::setup, "Makes a core. Cores of the same model and configuration share one instance.",
+    {{"gcop.core",
+      new_core,
+      Waits::setup,
+      "Makes a core. Cores of the same model and configuration share one instance.",
       {{"options", "table", ""}},
       {{"model", "string?", kModelDoc},
-       {"script", "(fun(request: gcop.Request): string|table)?", "a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait"},
-       {"plugin", "string?", "another plugin, by name or path"}, {"config", "table?", "the plugin's configuration; with model, added to it"},
+       {"script", "(fun(request: gcop.Request): string|table)?",
+        "a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait"},
+       {"plugin", "string?", "another plugin, by name or path"},
+       {"config", "table?", "the plugin's configuration; with model, added to it"},
        {"name", "string?", "for reports and errors"},
-       {"temperature", "number?", "default 0: greedy"}, {"top_p", "number?", "default 1"}, {"max_tokens", "integer?", "default 512"},
-       {"stop", "string|string[]?", "where the answer ends; not part of it"}, {"extra", "table?", "provider parameters, sent as they are"},
-       {"max_in_flight", "integer?", "calls at the same time, further ones wait in order; default 32 for a local model, else 16"},
+       {"temperature", "number?", "default 0: greedy"},
+       {"top_p", "number?", "default 1"},
+       {"max_tokens", "integer?", "default 512"},
+       {"stop", "string|string[]?", "where the answer ends; not part of it"},
+       {"extra", "table?", "provider parameters, sent as they are"},
+       {"max_in_flight", "integer?",
+        "calls at the same time, further ones wait in order; default 32 for a local model, else 16"},
        {"timeout_ms", "integer?", "for a call; default 600000"},
-       {"base_url", "string?", "of an OpenAI-compatible API"}, {"key_env", "string?", "environment variable with the key; default OPENAI_API_KEY for openai:"},
-       {"price", "gcop.Price?", "so that costs and the budget are right"}, {"free", "boolean?", "calls cost nothing"}},
+       {"base_url", "string?", "of an OpenAI-compatible API"},
+       {"key_env", "string?", "environment variable with the key; default OPENAI_API_KEY for openai:"},
+       {"price", "gcop.Price?", "so that costs and the budget are right"},
+       {"free", "boolean?", "calls cost nothing"}},
       {{"core", "gcop.Core", ""}},
       "Raises when the model is unknown, a file or the key is missing, or the plugin does not start.",
       "local core = gcop.core { model = \"local:qwen2.5-coder-0.5b-instruct\", temperature = 0.2, max_tokens = 192 }\n"
       "local parrot = gcop.core { script = function(request) return request.prompt end }"},
-     {"gcop.Core:complete", complete, Waits::yes, "Asks the core. The same request with the same `sample` is never paid twice.",
+     {"gcop.Core:complete",
+      complete,
+      Waits::yes,
+      "Asks the core. The same request with the same `sample` is never paid twice.",
       {{"options", "table", ""}},
-      {{"messages", "gcop.Message[]?", "the conversation, or"}, {"prompt", "string?", "one user message"},
+      {{"messages", "gcop.Message[]?", "the conversation, or"},
+       {"prompt", "string?", "one user message"},
        {"sample", "integer?", "tells repeated draws of one request apart; default 0"},
        {"role", "string?", "who pays: \"core\" (default), \"teacher\", \"judge\", ..."},
-       {"max_tokens", "integer?", "default: the core's"}, {"temperature", "number?", "likewise"}, {"top_p", "number?", "likewise"},
-       {"stop", "string|string[]?", "likewise"}, {"prefix", "string?", "start of the answer to go on from, if the core can"}},
+       {"max_tokens", "integer?", "default: the core's"},
+       {"temperature", "number?", "likewise"},
+       {"top_p", "number?", "likewise"},
+       {"stop", "string|string[]?", "likewise"},
+       {"prefix", "string?", "start of the answer to go on from, if the core can"}},
       {{"reply", "gcop.Reply?", ""}, {"err", "gcop.Error?", "when reply is nil; code \"exhausted\" means the budget"}},
       "When more than 10 of the last 100 calls failed, the run ends (exit code 1).",
-      "local reply, err = core:complete { prompt = task.prompt, sample = 3 }\nif not reply then gcop.warn(err.message) end"}}};
+      "local reply, err = core:complete { prompt = task.prompt, sample = 3 }\nif not reply then gcop.warn(err.message) "
+      "end"}}};
 
 }  // namespace gcop::lua

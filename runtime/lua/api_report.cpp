@@ -33,11 +33,20 @@ int write(lua_State *L) {
 
 extern const Module report_module;
 const Module report_module = {
-    "report", "Reports", "What a run found, for machines and for people.",
-    {}, {},
-    {{"gcop.report.write", write, Waits::no,
-      "Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, seed, profile, device and commit are filled in.",
-      {{"report", "table", "stages, systems, paired, acceptance, grpo, cost; details goes into the HTML only"}}, {}, {},
-      "Raises with the path of a field that is missing, of a wrong type or unknown.", "gcop.report.write { stages = {}, systems = systems, paired = paired }"}}};
+    "report",
+    "Reports",
+    "What a run found, for machines and for people.",
+    {},
+    {},
+    {{"gcop.report.write",
+      write,
+      Waits::no,
+      "Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, "
+      "seed, profile, device and commit are filled in.",
+      {{"report", "table", "stages, systems, paired, acceptance, grpo, cost; details goes into the HTML only"}},
+      {},
+      {},
+      "Raises with the path of a field that is missing, of a wrong type or unknown.",
+      "gcop.report.write { stages = {}, systems = systems, paired = paired }"}}};
 
 }  // namespace gcop::lua

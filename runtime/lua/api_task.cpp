@@ -34,13 +34,15 @@ void push_task(lua_State *L, const Task &task) {
   set_strings(L, "tests", task.tests);
   set_strings(L, "notes", task.notes);
   auto row = nlohmann::json::parse(task.row, nullptr, false);
-  if (row.is_object() && row.contains("solution") && row["solution"].is_string()) set(L, "solution", row["solution"].get<std::string>());
+  if (row.is_object() && row.contains("solution") && row["solution"].is_string())
+    set(L, "solution", row["solution"].get<std::string>());
 }
 
 int tasks(lua_State *L) {
   Host &host = host_of(L);
   auto paths = to_strings(L, 1, "gcop.tasks: paths");
-  if (paths.empty()) raise(L, "gcop.tasks: name at least one file, as in gcop.tasks { \"recipes/data/house_python.jsonl\" }");
+  if (paths.empty())
+    raise(L, "gcop.tasks: name at least one file, as in gcop.tasks { \"recipes/data/house_python.jsonl\" }");
   for (auto &path : paths) path = host.input_path(path);
   auto loaded = task::load(paths);
   if (!loaded) raise(L, loaded.error());
@@ -88,8 +90,12 @@ Task to_task(lua_State *L, int index) {
 
 extern const Module task_module;
 const Module task_module = {
-    "task", "Tasks", "Where work comes from: files with one JSON object a line.",
-    {{"gcop.Task", "One problem. A table of these fields made by a recipe works as well; then validators get the table itself as the row.",
+    "task",
+    "Tasks",
+    "Where work comes from: files with one JSON object a line.",
+    {{"gcop.Task",
+      "One problem. A table of these fields made by a recipe works as well; then validators get the table itself as "
+      "the row.",
       {{"id", "string", "unique in the run"},
        {"family", "string?", "convention or topic; the unit of the grouped interval. Empty: a family of its own"},
        {"slice", "string?", "\"house\", \"plain\", or \"\""},
@@ -102,14 +108,25 @@ const Module task_module = {
        {"solution", "string?", "the reference solution"},
        {"row", "string?", "the whole row as JSON: what validators get"},
        {"where", "string?", "file:line"}}},
-     {"gcop.Tasks", "Tasks by split, in the order of the files.",
-      {{"all", "gcop.Task[]", ""}, {"train", "gcop.Task[]", ""}, {"dev", "gcop.Task[]", ""}, {"test", "gcop.Task[]", ""}}}},
+     {"gcop.Tasks",
+      "Tasks by split, in the order of the files.",
+      {{"all", "gcop.Task[]", ""},
+       {"train", "gcop.Task[]", ""},
+       {"dev", "gcop.Task[]", ""},
+       {"test", "gcop.Task[]", ""}}}},
     {},
-    {{"gcop.tasks", tasks, Waits::no,
-      "Loads task files: rows of ours ({\"id\", \"family\", \"split\", \"prompt\", \"entry_point\", \"tests\", ...}) and MBPP rows. "
-      "A relative path is looked up from the working directory, then from the source tree. The literals of all tests are kept for gcop.strategy.leaks.",
-      {{"paths", "string[]", ""}}, {}, {{"tasks", "gcop.Tasks", ""}},
+    {{"gcop.tasks",
+      tasks,
+      Waits::no,
+      "Loads task files: rows of ours ({\"id\", \"family\", \"split\", \"prompt\", \"entry_point\", \"tests\", ...}) "
+      "and MBPP rows. "
+      "A relative path is looked up from the working directory, then from the source tree. The literals of all tests "
+      "are kept for gcop.strategy.leaks.",
+      {{"paths", "string[]", ""}},
+      {},
+      {{"tasks", "gcop.Tasks", ""}},
       "Raises with file:line of the row that is missing a field, is no JSON, or repeats an id.",
-      "local tasks = gcop.tasks { \"recipes/data/house_python.jsonl\" }\nfor _, task in ipairs(tasks.train) do print(task.id) end"}}};
+      "local tasks = gcop.tasks { \"recipes/data/house_python.jsonl\" }\nfor _, task in ipairs(tasks.train) do "
+      "print(task.id) end"}}};
 
 }  // namespace gcop::lua

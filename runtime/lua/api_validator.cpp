@@ -18,7 +18,9 @@ using Handle = validator::Validator;
 
 // "python" is the plugin validator_python; a longer name or a path is itself.
 std::string plugin_name(const std::string &kind) {
-  return kind.find('/') != std::string::npos || kind.starts_with("validator_") || kind.ends_with(".so") ? kind : "validator_" + kind;
+  return kind.find('/') != std::string::npos || kind.starts_with("validator_") || kind.ends_with(".so")
+             ? kind
+             : "validator_" + kind;
 }
 
 int new_validator(lua_State *L) {
@@ -32,7 +34,8 @@ int new_validator(lua_State *L) {
   if (o.has("wall_ms")) model.config["wall_ms"] = o.integer("wall_ms", 0, 1, 3'600'000);
   if (o.has("mem_mb")) model.config["mem_bytes"] = o.integer("mem_mb", 0, 1, 1 << 20) << 20;
   if (o.has("config")) model.config.update(o.json("config"));
-  auto in_flight = static_cast<uint32_t>(o.integer("max_in_flight", std::max(2u, std::thread::hardware_concurrency()), 1, 4096));
+  auto in_flight =
+      static_cast<uint32_t>(o.integer("max_in_flight", std::max(2u, std::thread::hardware_concurrency()), 1, 4096));
   auto timeout = static_cast<uint32_t>(o.integer("timeout_ms", 120'000, 1, 24 * 3600 * 1000));
   // A validator starts in milliseconds, so it is started even under --check.
   return make_instance(
@@ -40,8 +43,10 @@ int new_validator(lua_State *L) {
       [&host, kind, in_flight, timeout](std::shared_ptr<plugin::Instance> instance) {
         return [&host, kind, in_flight, timeout, instance](lua_State *waiting) {
           if (!instance->interface(GCOP_VALIDATOR))
-            raise(waiting, fmt::format("gcop.validator: plugin '{}' offers no validator (gcop.validator/1)", instance->plugin().path));
-          push_object<Handle>(waiting, kClass, std::make_shared<Handle>(host.loop(), host.store(), instance, kind, in_flight, timeout));
+            raise(waiting, fmt::format("gcop.validator: plugin '{}' offers no validator (gcop.validator/1)",
+                                       instance->plugin().path));
+          push_object<Handle>(waiting, kClass,
+                              std::make_shared<Handle>(host.loop(), host.store(), instance, kind, in_flight, timeout));
           lua_createtable(waiting, 0, 1);
           set(waiting, "name", kind);
           lua_setiuservalue(waiting, -2, 1);
@@ -56,47 +61,71 @@ int check(lua_State *L) {
   auto task = to_task(L, 2);
   std::string candidate(view(L, 3));
   Host &host = host_of(L);
-  return scheduler_of(L).wait(L, Scheduler::On::host, [&host, validator, task, candidate](Wake wake) -> Scheduler::Cancel {
-    auto id = validator->check(task, candidate, [&host, wake](Result<Verdict> result) {
-      if (!result || !result->cached) host.count_call(result ? nullptr : &result.error());
-      wake([result = std::move(result)](lua_State *waiting) {
-        if (!result) return fail(waiting, result.error());
-        lua_createtable(waiting, 0, 6);
-        set(waiting, "score", result->score);
-        set(waiting, "passed", result->passed);
-        set(waiting, "total", result->total);
-        set(waiting, "feedback", result->feedback);
-        set(waiting, "cached", result->cached);
-        if (!result->detail.empty()) {
-          push_json(waiting, nlohmann::json::parse(result->detail, nullptr, false));
-          lua_setfield(waiting, -2, "detail");
-        }
-        return 1;
-      });
-    });
-    return [validator, id] { validator->cancel(id); };
-  });
+  return scheduler_of(L).wait(L, Scheduler::On::host,
+                              [&host, validator, task, candidate](Wake wake) -> Scheduler::Cancel {
+                                auto id = validator->check(task, candidate, [&host, wake](Result<Verdict> result) {
+                                  if (!result || !result->cached) host.count_call(result ? nullptr : &result.error());
+                                  wake([result = std::move(result)](lua_State *waiting) {
+                                    if (!result) return fail(waiting, result.error());
+                                    lua_createtable(waiting, 0, 6);
+                                    set(waiting, "score", result->score);
+                                    set(waiting, "passed", result->passed);
+                                    set(waiting, "total", result->total);
+                                    set(waiting, "feedback", result->feedback);
+                                    set(waiting, "cached", result->cached);
+                                    if (!result->detail.empty()) {
+                                      push_json(waiting, nlohmann::json::parse(result->detail, nullptr, false));
+                                      lua_setfield(waiting, -2, "detail");
+                                    }
+                                    return 1;
+                                  });
+                                });
+                                return [validator, id] { validator->cancel(id); };
+                              });
 }
 
 }  // namespace
 
 extern const Module validator_module;
 const Module validator_module = {
-    "validator", "Validators", "What says whether an answer is right. A failure of infrastructure is an err, never a score.",
+    "validator",
+    "Validators",
+    "What says whether an answer is right. A failure of infrastructure is an err, never a score.",
     {{"gcop.Validator", "A validator. Field: name.", {{"name", "string", ""}}},
-     {"gcop.Verdict", "What a check found.",
-      {{"score", "number", "0 to 1"}, {"passed", "integer", "assertions that held"}, {"total", "integer", "assertions there are"},
-       {"feedback", "string", "for a teacher or a person; empty when all passed"}, {"detail", "table?", "for reports"}, {"cached", "boolean", "answered by the store"}}}},
+     {"gcop.Verdict",
+      "What a check found.",
+      {{"score", "number", "0 to 1"},
+       {"passed", "integer", "assertions that held"},
+       {"total", "integer", "assertions there are"},
+       {"feedback", "string", "for a teacher or a person; empty when all passed"},
+       {"detail", "table?", "for reports"},
+       {"cached", "boolean", "answered by the store"}}}},
     {},
-    {{"gcop.validator", new_validator, Waits::setup, "Starts a validator.", {{"options", "table", ""}},
-      {{"[1]", "string", "\"python\": unit tests in a sandbox; or another plugin's name or path"}, {"cpu_ms", "integer?", "CPU time of a check"}, {"wall_ms", "integer?", "wall time of a check"},
-       {"mem_mb", "integer?", "memory of a check"}, {"max_in_flight", "integer?", "checks at the same time; default: cores"}, {"timeout_ms", "integer?", "for the answer of the plugin; default 120000"},
+    {{"gcop.validator",
+      new_validator,
+      Waits::setup,
+      "Starts a validator.",
+      {{"options", "table", ""}},
+      {{"[1]", "string", "\"python\": unit tests in a sandbox; or another plugin's name or path"},
+       {"cpu_ms", "integer?", "CPU time of a check"},
+       {"wall_ms", "integer?", "wall time of a check"},
+       {"mem_mb", "integer?", "memory of a check"},
+       {"max_in_flight", "integer?", "checks at the same time; default: cores"},
+       {"timeout_ms", "integer?", "for the answer of the plugin; default 120000"},
        {"config", "table?", "added to the plugin's configuration"}},
-      {{"validator", "gcop.Validator", ""}}, "Raises when the plugin or its sandbox does not start.",
+      {{"validator", "gcop.Validator", ""}},
+      "Raises when the plugin or its sandbox does not start.",
       "local tests = gcop.validator { \"python\", cpu_ms = 2000, mem_mb = 256 }"},
-     {"gcop.Validator:check", check, Waits::yes, "Checks a candidate answer of a task. The same check is not done twice.",
-      {{"task", "gcop.Task", ""}, {"candidate", "string", "the core's output, whole: the validator extracts what it checks"}}, {},
-      {{"verdict", "gcop.Verdict?", ""}, {"err", "gcop.Error?", "the check could not run"}}, "",
-      "local verdict, err = tests:check(task, reply.text)\nif verdict and verdict.score == 1 then kept = kept + 1 end"}}};
+     {"gcop.Validator:check",
+      check,
+      Waits::yes,
+      "Checks a candidate answer of a task. The same check is not done twice.",
+      {{"task", "gcop.Task", ""},
+       {"candidate", "string", "the core's output, whole: the validator extracts what it checks"}},
+      {},
+      {{"verdict", "gcop.Verdict?", ""}, {"err", "gcop.Error?", "the check could not run"}},
+      "",
+      "local verdict, err = tests:check(task, reply.text)\nif verdict and verdict.score == 1 then kept = kept + 1 "
+      "end"}}};
 
 }  // namespace gcop::lua

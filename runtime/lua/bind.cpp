@@ -11,7 +11,7 @@ void raise(lua_State *L, const std::string &message) {
   push(L, message);
   lua_concat(L, 2);
   lua_error(L);
-  std::abort();   // lua_error does not return
+  std::abort();  // lua_error does not return
 }
 
 void raise(lua_State *L, const Error &error) {
@@ -20,7 +20,7 @@ void raise(lua_State *L, const Error &error) {
     luaL_where(L, 1);
     placed.where = view(L, -1);
     lua_pop(L, 1);
-    if (placed.where.size() > 2) placed.where.resize(placed.where.size() - 2);   // "file:line: "
+    if (placed.where.size() > 2) placed.where.resize(placed.where.size() - 2);  // "file:line: "
   }
   push_error(L, placed);
   lua_error(L);

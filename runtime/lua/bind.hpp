@@ -21,12 +21,12 @@ Host &host_of(lua_State *L);
 Scheduler &scheduler_of(lua_State *L);
 
 // --- errors
-[[noreturn]] void raise(lua_State *L, const std::string &message);    // "file:line: message", line of the caller
-[[noreturn]] void raise(lua_State *L, const Error &error);            // an err table whose text carries file:line
-void push_error(lua_State *L, const Error &error);                    // err table {code, message, retryable}
-int fail(lua_State *L, const Error &error);                           // nil, err
-std::string error_text(lua_State *L, int index);                      // of any error value
-std::optional<Error> to_error(lua_State *L, int index);               // of an err table
+[[noreturn]] void raise(lua_State *L, const std::string &message);  // "file:line: message", line of the caller
+[[noreturn]] void raise(lua_State *L, const Error &error);          // an err table whose text carries file:line
+void push_error(lua_State *L, const Error &error);                  // err table {code, message, retryable}
+int fail(lua_State *L, const Error &error);                         // nil, err
+std::string error_text(lua_State *L, int index);                    // of any error value
+std::optional<Error> to_error(lua_State *L, int index);             // of an err table
 void make_error_metatable(lua_State *L);
 
 // Runs fn; a C++ exception becomes a Lua error. Lua's own errors pass through.
@@ -52,7 +52,7 @@ void push_json(lua_State *L, const nlohmann::json &value);
 nlohmann::json to_json(lua_State *L, int index);                      // raises for functions and cycles
 std::string dump_json(const nlohmann::json &value, int indent = -1);  // broken UTF-8 becomes U+FFFD
 void make_array_metatable(lua_State *L);
-void mark_array(lua_State *L, int index);                             // an empty table that is [] in JSON
+void mark_array(lua_State *L, int index);  // an empty table that is [] in JSON
 
 void push_tokens(lua_State *L, const std::vector<int32_t> &tokens);
 void push_floats(lua_State *L, const std::vector<float> &values);
@@ -61,7 +61,7 @@ std::vector<double> to_numbers(lua_State *L, int index, const char *what);
 std::vector<std::string> to_strings(lua_State *L, int index, const char *what);
 
 template <class T>
-void set(lua_State *L, const char *key, const T &value) {             // t[key] = value, t on top
+void set(lua_State *L, const char *key, const T &value) {  // t[key] = value, t on top
   if constexpr (std::is_same_v<T, bool>)
     lua_pushboolean(L, value);
   else if constexpr (std::is_integral_v<T>)
@@ -76,16 +76,17 @@ void set(lua_State *L, const char *key, const T &value) {             // t[key] 
 // --- the options table at a position. Reading leaves the stack as it was.
 class Options {
  public:
-  Options(lua_State *L, int index, std::string function) : L_(L), index_(lua_absindex(L, index)), function_(std::move(function)) {}
+  Options(lua_State *L, int index, std::string function)
+      : L_(L), index_(lua_absindex(L, index)), function_(std::move(function)) {}
   bool has(const char *key) const;
   std::string str(const char *key, std::string otherwise = {}) const;
   double num(const char *key, double otherwise, double low, double high) const;
   int64_t integer(const char *key, int64_t otherwise, int64_t low, int64_t high) const;
   bool boolean(const char *key, bool otherwise) const;
-  std::vector<std::string> strings(const char *key) const;            // a string counts as a list of one
+  std::vector<std::string> strings(const char *key) const;  // a string counts as a list of one
   nlohmann::json json(const char *key) const;
-  int push(const char *key) const;                                    // pushes the value; its type
-  Options table(const char *key) const;                               // leaves the table on the stack
+  int push(const char *key) const;       // pushes the value; its type
+  Options table(const char *key) const;  // leaves the table on the stack
   [[noreturn]] void refuse(const char *key, const std::string &why) const;
   int index() const { return index_; }
 

@@ -1,8 +1,8 @@
 #include "lua/console.hpp"
 
-#include <cstdio>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <cstdio>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -80,7 +80,8 @@ void Console::end(int code, const std::string &out_dir, const std::string &messa
   const std::string safe = redact(message);
   std::lock_guard lock(mutex_);
   erase();
-  if (options_.json) return put(stdout, json_line({{"event", "end"}, {"exit", code}, {"out", out_dir}, {"message", safe}}));
+  if (options_.json)
+    return put(stdout, json_line({{"event", "end"}, {"exit", code}, {"out", out_dir}, {"message", safe}}));
   if (!safe.empty() && (code != 0 || !options_.quiet)) put(stderr, safe + "\n");
 }
 
@@ -91,8 +92,12 @@ void Console::show(Bar &bar, bool last) {
   bar.shown_ = now;
   std::lock_guard lock(mutex_);
   if (options_.json) {
-    put(stdout, json_line({{"event", "progress"}, {"label", bar.label_}, {"count", bar.count_}, {"total", bar.total_},
-                           {"text", bar.text_}, {"done", last}}));
+    put(stdout, json_line({{"event", "progress"},
+                           {"label", bar.label_},
+                           {"count", bar.count_},
+                           {"total", bar.total_},
+                           {"text", bar.text_},
+                           {"done", last}}));
   } else if (terminal_) {
     erase();
     auto text = bar.render(last).substr(0, terminal_width() - 1);
@@ -106,7 +111,11 @@ void Console::show(Bar &bar, bool last) {
 }
 
 Console::Bar::Bar(Console &console, std::string label, uint64_t total)
-    : console_(console), label_(std::move(label)), total_(total), started_(std::chrono::steady_clock::now()), shown_(started_) {}
+    : console_(console),
+      label_(std::move(label)),
+      total_(total),
+      started_(std::chrono::steady_clock::now()),
+      shown_(started_) {}
 
 void Console::Bar::add(uint64_t n, std::string text) {
   if (done_) return;

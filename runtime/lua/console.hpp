@@ -12,8 +12,8 @@
 namespace gcop::lua {
 
 struct ConsoleOptions {
-  bool quiet = false;   // warnings and errors only
-  bool json = false;    // one JSON object a line on stdout instead of text
+  bool quiet = false;  // warnings and errors only
+  bool json = false;   // one JSON object a line on stdout instead of text
 };
 
 class Console {
@@ -23,9 +23,9 @@ class Console {
   Console(const Console &) = delete;
   Console &operator=(const Console &) = delete;
 
-  void line(Level level, const std::string &text);   // [any]
-  void print(const std::string &text);               // results, on stdout [any]
-  void end(int code, const std::string &out_dir, const std::string &message);   // the last line of a run
+  void line(Level level, const std::string &text);                             // [any]
+  void print(const std::string &text);                                         // results, on stdout [any]
+  void end(int code, const std::string &out_dir, const std::string &message);  // the last line of a run
 
   // A step of known or unknown (0) length. Ends with done() or with the last reference.
   class Bar {
@@ -49,7 +49,7 @@ class Console {
 
  private:
   void show(Bar &bar, bool last);
-  void erase();        // the progress line, mutex held
+  void erase();  // the progress line, mutex held
   ConsoleOptions options_;
   bool terminal_;
   std::mutex mutex_;

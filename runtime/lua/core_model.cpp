@@ -17,14 +17,16 @@ Result<ModelPlugin> over_http(const std::string &base_url, const std::string &mo
   out.free = base_url.find("://127.") != std::string::npos || base_url.find("://localhost") != std::string::npos;
   if (!key_env.empty()) {
     out.config["key_env"] = key_env;
-    if (auto key = Secret::from_env(key_env); !key) return key.error();   // from here on it is blacked out everywhere
+    if (auto key = Secret::from_env(key_env); !key) return key.error();  // from here on it is blacked out everywhere
   }
   return out;
 }
 
 Result<ModelPlugin> by_name(const Options &o, Host &host) {
   const std::string name = o.str("model");
-  auto after = [&](std::string_view prefix) { return name.starts_with(prefix) ? name.substr(prefix.size()) : std::string(); };
+  auto after = [&](std::string_view prefix) {
+    return name.starts_with(prefix) ? name.substr(prefix.size()) : std::string();
+  };
   if (auto local = after("local:"); !local.empty()) {
     ModelPlugin out{local, "guide_torch", {{"name", local}, {"role", "core"}}, local};
     out.max_in_flight = 32;
@@ -36,7 +38,8 @@ Result<ModelPlugin> by_name(const Options &o, Host &host) {
   if (name.starts_with("http://") || name.starts_with("https://")) {
     auto hash = name.find('#');
     if (hash == std::string::npos || hash + 1 == name.size())
-      return invalid(fmt::format("gcop.core: model '{}' needs the model's name after a #, as in http://127.0.0.1:8080/v1#qwen", name));
+      return invalid(fmt::format(
+          "gcop.core: model '{}' needs the model's name after a #, as in http://127.0.0.1:8080/v1#qwen", name));
     return over_http(name.substr(0, hash), name.substr(hash + 1), o.str("key_env"));
   }
   if (auto file = after("replay:"); !file.empty()) {
@@ -45,8 +48,10 @@ Result<ModelPlugin> by_name(const Options &o, Host &host) {
     if (!fs::exists(path, ec)) return invalid(fmt::format("gcop.core: recorded calls '{}' are not there", file));
     return ModelPlugin{name, "core_replay", {{"file", fs::absolute(path, ec).string()}}, ""};
   }
-  return invalid(fmt::format("gcop.core: model '{}' is not understood; write \"local:NAME\", \"openai:NAME\", "
-                             "\"http://host:port/v1#MODEL\" or \"replay:FILE\", or use plugin = \"NAME\"", name));
+  return invalid(
+      fmt::format("gcop.core: model '{}' is not understood; write \"local:NAME\", \"openai:NAME\", "
+                  "\"http://host:port/v1#MODEL\" or \"replay:FILE\", or use plugin = \"NAME\"",
+                  name));
 }
 
 }  // namespace
@@ -73,10 +78,11 @@ int make_instance(lua_State *L, const ModelPlugin &model, std::function<Push(std
         if (auto opened = host.registry().open(m.plugin); !opened) return refuse(opened.error());
         return wake(ready(nullptr));
       }
-      host.instance(m.plugin, dump_json(m.config), [wake, ready, refuse](Result<std::shared_ptr<plugin::Instance>> made) {
-        if (!made) return refuse(made.error());
-        wake(ready(*made));
-      });
+      host.instance(m.plugin, dump_json(m.config),
+                    [wake, ready, refuse](Result<std::shared_ptr<plugin::Instance>> made) {
+                      if (!made) return refuse(made.error());
+                      wake(ready(*made));
+                    });
     };
     if (model.model.empty()) {
       create(model);
@@ -98,7 +104,8 @@ std::vector<std::pair<std::string, std::string>> read_messages(lua_State *L, int
   auto n = static_cast<lua_Integer>(lua_rawlen(L, index));
   if (n == 0) raise(L, fmt::format("{}: messages is empty", function));
   for (lua_Integer i = 1; i <= n; ++i) {
-    if (lua_rawgeti(L, index, i) != LUA_TTABLE) raise(L, fmt::format("{}: messages[{}] is a {}, not a table", function, i, luaL_typename(L, -1)));
+    if (lua_rawgeti(L, index, i) != LUA_TTABLE)
+      raise(L, fmt::format("{}: messages[{}] is a {}, not a table", function, i, luaL_typename(L, -1)));
     std::string part[2];
     for (int k = 0; k < 2; ++k) {
       const char *key = k ? "content" : "role";

@@ -15,10 +15,10 @@
 namespace gcop::lua {
 
 struct ModelPlugin {
-  std::string name;            // as in reports
-  std::string plugin;          // name or path
+  std::string name;    // as in reports
+  std::string plugin;  // name or path
   nlohmann::json config;
-  std::string model;           // to be resolved into config["model"]: a local model's name or path; or empty
+  std::string model;  // to be resolved into config["model"]: a local model's name or path; or empty
   bool free = true;
   uint32_t max_in_flight = 16, timeout_ms = 600'000;
 };

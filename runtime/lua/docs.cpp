@@ -1,4 +1,6 @@
 // The LuaLS meta files and the manual, from the rows.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "lua/api.hpp"
@@ -10,9 +12,13 @@ namespace {
 std::string parent(std::string_view name) { return std::string(name.substr(0, name.find_last_of(".:"))); }
 
 bool optional(std::string_view type) { return type.ends_with("?"); }
-std::string plain(std::string_view type) { return std::string(optional(type) ? type.substr(0, type.size() - 1) : type); }
+std::string plain(std::string_view type) {
+  return std::string(optional(type) ? type.substr(0, type.size() - 1) : type);
+}
 
-std::string comment(const std::string &prefix, const std::string &text) { return text.empty() ? "" : prefix + text + "\n"; }
+std::string comment(const std::string &prefix, const std::string &text) {
+  return text.empty() ? "" : prefix + text + "\n";
+}
 
 bool has_options(const Function &f) { return !f.options.empty(); }
 
@@ -69,7 +75,7 @@ void meta_function(std::string &out, const Function &f) {
   out += fmt::format("function {}({}) end\n\n", f.name, args);
 }
 
-std::string escaped(std::string_view text) {   // a bar would end a cell of the table
+std::string escaped(std::string_view text) {  // a bar would end a cell of the table
   std::string out;
   for (char c : text) {
     if (c == '|') out += '\\';
@@ -94,7 +100,11 @@ void manual_function(std::string &out, const Function &f) {
   manual_fields(out, f.options, "option");
   manual_fields(out, f.returns, "result");
   if (*f.errors) out += fmt::format("Errors: {}\n\n", f.errors);
-  out += fmt::format("{} Since {}.\n\n", f.waits == Waits::no ? "Does not wait." : f.waits == Waits::setup ? "Waits; also runs under --check." : "Waits.", f.since);
+  out += fmt::format("{} Since {}.\n\n",
+                     f.waits == Waits::no      ? "Does not wait."
+                     : f.waits == Waits::setup ? "Waits; also runs under --check."
+                                               : "Waits.",
+                     f.since);
   if (*f.example) out += fmt::format("```lua\n{}\n```\n\n", f.example);
 }
 
@@ -112,11 +122,19 @@ std::string meta_file(const Module &module) {
   }
   if (std::string_view(module.name) == "base") {
     out += "---@class gcop\n";
-    for (const auto &v : module.values) out += fmt::format("---@field {} {} {}\n", std::string(v.name).substr(5), v.type, v.doc);
+    for (const auto &v : module.values)
+      out += fmt::format("---@field {} {} {}\n", std::string(v.name).substr(5), v.type, v.doc);
     out += "gcop = {}\n\n";
   }
   for (const auto &f : module.functions) {
     auto home = parent(f.name);
+    bool ours = std::string_view(f.name).find(':') == std::string_view::npos;
+    for (const auto &c : module.classes) ours = ours || home == c.name;
+    if (!ours &&
+        std::find(tables.begin(), tables.end(), home) == tables.end()) {  // more methods of another file's class
+      tables.push_back(home);
+      out += fmt::format("---@class {}\nlocal {} = {{}}\n\n", home, home.substr(5));
+    }
     bool known = home == "gcop" || std::string_view(f.name).find(':') != std::string_view::npos;
     for (const auto &t : tables) known = known || t == home;
     if (!known) {
@@ -125,7 +143,7 @@ std::string meta_file(const Module &module) {
     }
     auto before = out.size();
     meta_function(out, f);
-    if (std::string_view(f.name).find(':') != std::string_view::npos) {   // methods hang on the class's local
+    if (std::string_view(f.name).find(':') != std::string_view::npos) {  // methods hang on the class's local
       auto at = out.find("function gcop.", before);
       out.erase(at + 9, 5);
     }
@@ -137,13 +155,18 @@ std::string meta_file(const Module &module) {
 std::string manual() {
   std::string out =
       "# The Lua API\n\n"
-      "Made by `gcop-run --emit-lua-manual`; the source is `runtime/lua/`. Editors with the Lua language server find the same in `sdk/lua/`.\n\n"
-      "A recipe is a Lua 5.4 file. It has the basic functions, `string`, `table`, `math`, `utf8`, `os.time`, `os.clock` and `os.date`, and "
-      "`require`, which finds text modules in the recipe's folder, `recipes/` and `scripts/`. It has no `io`, `load`, `debug`, `package` or "
+      "Made by `gcop-run --emit-lua-manual`; the source is `runtime/lua/`. Editors with the Lua language server find "
+      "the same in `sdk/lua/`.\n\n"
+      "A recipe is a Lua 5.4 file. It has the basic functions, `string`, `table`, `math`, `utf8`, `os.time`, "
+      "`os.clock` and `os.date`, and "
+      "`require`, which finds text modules in the recipe's folder, `recipes/` and `scripts/`. It has no `io`, `load`, "
+      "`debug`, `package` or "
       "`coroutine`: files, tasks and processes belong to the run.\n\n"
-      "**Waiting.** A function that waits lets other tasks run meanwhile; it works inside `pcall`, loops and iterators, but not inside a "
+      "**Waiting.** A function that waits lets other tasks run meanwhile; it works inside `pcall`, loops and "
+      "iterators, but not inside a "
       "`table.sort` comparator, a `string.gsub` callback or a metamethod.\n\n"
-      "**Errors.** A mistake in a recipe is raised with file and line. What may be expected to fail returns `nil, err`; see `gcop.Error`. "
+      "**Errors.** A mistake in a recipe is raised with file and line. What may be expected to fail returns `nil, "
+      "err`; see `gcop.Error`. "
       "An option that a function does not know is a mistake, and the message lists the known ones.\n\n"
       "**Types.** `T?` may be left out; `T[]` is a list; `\"a\"|\"b\"` is one of these.\n\n";
   for (auto *module : modules()) out += fmt::format("- [{}](#{})\n", module->title, module->name);
@@ -152,7 +175,8 @@ std::string manual() {
     out += fmt::format("<a id=\"{}\"></a>\n\n## {}\n\n{}\n\n", module->name, module->title, module->doc);
     if (!module->values.empty()) {
       out += "| value | type | |\n|---|---|---|\n";
-      for (const auto &v : module->values) out += fmt::format("| `{}` | `{}` | {} |\n", v.name, escaped(v.type), escaped(v.doc));
+      for (const auto &v : module->values)
+        out += fmt::format("| `{}` | `{}` | {} |\n", v.name, escaped(v.type), escaped(v.doc));
       out += "\n";
     }
     for (const auto &f : module->functions) manual_function(out, f);

@@ -14,9 +14,9 @@ namespace gcop::lua {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr size_t kWindow = 100, kMaxFailed = 10;        // calls, DESIGN section 4
+constexpr size_t kWindow = 100, kMaxFailed = 10;  // calls, DESIGN section 4
 constexpr auto kPoll = std::chrono::milliseconds(20);
-constexpr int kRounds = 250;                            // of polling for cancelled calls: 5 s
+constexpr int kRounds = 250;  // of polling for cancelled calls: 5 s
 
 }  // namespace
 
@@ -34,7 +34,8 @@ Host::Host(Loop &loop, plugin::Registry &registry, Console &console, Settings se
   options.memory_cap = settings_.memory_cap;
   options.seed = settings_.seed;
   options.root = settings_.root;
-  options.folders = {fs::path(settings_.recipe).parent_path().string(), settings_.root + "/recipes", settings_.root + "/scripts"};
+  options.folders = {fs::path(settings_.recipe).parent_path().string(), settings_.root + "/recipes",
+                     settings_.root + "/scripts"};
   if (options.folders[0].empty()) options.folders[0] = ".";
   state_ = std::make_unique<State>(options, this);
   state_->on_print = [this](const std::string &text) { console_.print(text); };
@@ -92,7 +93,7 @@ void Host::start(std::shared_ptr<store::Store> store, std::function<void(Outcome
 }
 
 void Host::start_main() {
-  lua_State *L = state_->get();   // the chunk that load() left is on its stack
+  lua_State *L = state_->get();  // the chunk that load() left is on its stack
   for (const auto &arg : settings_.args) push(L, arg);
   main_ = scheduler_->start(L, static_cast<int>(settings_.args.size()));
   main_->on_end([this] {
@@ -119,8 +120,9 @@ Outcome Host::outcome_of(const Fiber &task) const {
 void Host::idle() {
   if (outcome_) return;
   if (scheduler_->live() > 0)
-    return end({Outcome::failed, "deadlock: every task waits for another task, and nothing else is going on; they wait at " +
-                                     scheduler_->positions()});
+    return end(
+        {Outcome::failed, "deadlock: every task waits for another task, and nothing else is going on; they wait at " +
+                              scheduler_->positions()});
   if (!main_ || !main_->ended()) return;
   if (!settle()) return;
   for (const auto &task : unobserved_)
@@ -154,14 +156,17 @@ void Host::await_pending(int rounds) {
 
 std::string Host::plan_table() const {
   if (plan_.empty()) return "plan: this recipe does not say what it expects to call";
-  std::string out = fmt::format("{:<20} {:<10} {:>8} {:>12} {:>12} {:>10} {:>9}\n", "stage", "role", "calls", "tokens in", "tokens out", "USD", "minutes");
+  std::string out = fmt::format("{:<20} {:<10} {:>8} {:>12} {:>12} {:>10} {:>9}\n", "stage", "role", "calls",
+                                "tokens in", "tokens out", "USD", "minutes");
   PlanRow sum{"all", "", 0, 0, 0, 0, 0};
   auto line = [&](const PlanRow &r) {
-    return fmt::format("{:<20} {:<10} {:>8.0f} {:>12.0f} {:>12.0f} {:>10.4f} {:>9.1f}", r.stage, r.role, r.calls, r.tokens_in, r.tokens_out, r.usd, r.seconds / 60);
+    return fmt::format("{:<20} {:<10} {:>8.0f} {:>12.0f} {:>12.0f} {:>10.4f} {:>9.1f}", r.stage, r.role, r.calls,
+                       r.tokens_in, r.tokens_out, r.usd, r.seconds / 60);
   };
   for (const auto &r : plan_) {
     out += line(r) + "\n";
-    sum.calls += r.calls, sum.tokens_in += r.tokens_in, sum.tokens_out += r.tokens_out, sum.usd += r.usd, sum.seconds += r.seconds;
+    sum.calls += r.calls, sum.tokens_in += r.tokens_in, sum.tokens_out += r.tokens_out, sum.usd += r.usd,
+        sum.seconds += r.seconds;
   }
   return out + line(sum);
 }
@@ -175,10 +180,9 @@ bool Host::settle() {
     if (!declared) unknown += (unknown.empty() ? "'" : ", '") + key + "'";
   }
   if (!unknown.empty()) {
-    for (const auto &row : options_)
-      known += fmt::format("\n  {} = {}  {}", row.name, dump_json(row.value), row.doc);
-    end({Outcome::wrong, fmt::format("{}: --set of {}, which this recipe does not declare; it has{}", settings_.recipe, unknown,
-                                     known.empty() ? " no options" : ":" + known)});
+    for (const auto &row : options_) known += fmt::format("\n  {} = {}  {}", row.name, dump_json(row.value), row.doc);
+    end({Outcome::wrong, fmt::format("{}: --set of {}, which this recipe does not declare; it has{}", settings_.recipe,
+                                     unknown, known.empty() ? " no options" : ":" + known)});
     return false;
   }
   settled_ = true;
@@ -190,8 +194,8 @@ void Host::save_meta() {
   if (!store_) return;
   nlohmann::json options = nlohmann::json::object();
   for (const auto &row : options_) options[row.name] = row.value;
-  for (const auto &[key, value] : {std::pair{"options", options}, {"sources", nlohmann::json(sources_)},
-                                   {"plugins", nlohmann::json(plugins_)}})
+  for (const auto &[key, value] :
+       {std::pair{"options", options}, {"sources", nlohmann::json(sources_)}, {"plugins", nlohmann::json(plugins_)}})
     if (auto kept = store_->set_meta(key, dump_json(value)); !kept) return end({Outcome::failed, kept.error().text()});
 }
 
@@ -211,8 +215,10 @@ void Host::count_call(const Error *error) {
   if (calls_.size() > kWindow) calls_.pop_front();
   auto failed = static_cast<size_t>(std::count(calls_.begin(), calls_.end(), true));
   if (failed > kMaxFailed)
-    end({Outcome::failed, fmt::format("{} of the last {} calls failed for reasons of infrastructure, which is too many to go on; the last: {}",
-                                      failed, calls_.size(), last_failure_)});
+    end({Outcome::failed,
+         fmt::format(
+             "{} of the last {} calls failed for reasons of infrastructure, which is too many to go on; the last: {}",
+             failed, calls_.size(), last_failure_)});
 }
 
 void Host::instance(const std::string &name, const std::string &config_json, Made done) {
@@ -243,11 +249,12 @@ void Host::resolve_model(const std::string &name, std::function<void(Result<std:
   models::Options options;
   options.offline = settings_.offline;
   std::error_code ec;
-  if (auto catalogue = settings_.root + "/recipes/models.toml"; fs::exists(catalogue, ec)) options.catalogue = catalogue;
+  if (auto catalogue = settings_.root + "/recipes/models.toml"; fs::exists(catalogue, ec))
+    options.catalogue = catalogue;
   if (settings_.checking || settings_.planning) {
     auto found = models::find_local(name, options);
     if (!found && found.error().code == Code::unavailable && !settings_.offline) {
-      log_info(found.error().message);   // it can be fetched
+      log_info(found.error().message);  // it can be fetched
       return done(name);
     }
     return done(found);
@@ -284,10 +291,12 @@ std::string Host::input_path(const std::string &path) const {
 }
 
 Result<std::string> Host::out_path(const std::string &relative) const {
-  if (settings_.out_dir.empty()) return Error{Code::unsupported, "there is no output folder under --check and --plan", {}};
+  if (settings_.out_dir.empty())
+    return Error{Code::unsupported, "there is no output folder under --check and --plan", {}};
   auto normal = fs::path(relative).lexically_normal();
   if (relative.empty() || normal.is_absolute() || *normal.begin() == "..")
-    return invalid(fmt::format("'{}' leads out of the run's folder; use a relative name such as 'notes/a.txt'", relative));
+    return invalid(
+        fmt::format("'{}' leads out of the run's folder; use a relative name such as 'notes/a.txt'", relative));
   return normal == "." ? settings_.out_dir : (fs::path(settings_.out_dir) / normal).string();
 }
 

@@ -24,12 +24,12 @@
 namespace gcop::lua {
 
 struct Settings {
-  std::string recipe;                         // path as given
+  std::string recipe;  // path as given
   std::vector<std::string> args;
-  std::string profile = "quick";              // quick, standard, full
-  std::map<std::string, std::string> set;     // --set key=value
-  std::string out_dir;                        // empty under --check and --plan
-  std::string root;                           // holds scripts/ and recipes/
+  std::string profile = "quick";           // quick, standard, full
+  std::map<std::string, std::string> set;  // --set key=value
+  std::string out_dir;                     // empty under --check and --plan
+  std::string root;                        // holds scripts/ and recipes/
   std::string device = "cpu";
   uint64_t seed = 1;
   bool planning = false, checking = false, offline = false;
@@ -61,11 +61,11 @@ class Host {
   Host(const Host &) = delete;
   Host &operator=(const Host &) = delete;
 
-  Result<> load();                                          // compiles the recipe: syntax errors
+  Result<> load();  // compiles the recipe: syntax errors
   // Runs scripts/gcop/init.lua, then the recipe. No store: nothing is kept (--check, --plan). done comes once.
   void start(std::shared_ptr<store::Store> store, std::function<void(Outcome)> done);
-  void end(Outcome outcome);                                // the first call counts; nothing is resumed after it
-  void out_dir(const std::string &dir) { settings_.out_dir = dir; }   // once it is made, before start()
+  void end(Outcome outcome);  // the first call counts; nothing is resumed after it
+  void out_dir(const std::string &dir) { settings_.out_dir = dir; }  // once it is made, before start()
   void interrupt() { end({Outcome::interrupted, "interrupted"}); }
 
   Loop &loop() { return loop_; }
@@ -82,7 +82,7 @@ class Host {
   bool settled() const { return settled_; }
   std::vector<OptionRow> &options() { return options_; }
   std::vector<PlanRow> &plan() { return plan_; }
-  const std::map<std::string, std::string> &sources() const { return sources_; }   // loaded file -> SHA-256
+  const std::map<std::string, std::string> &sources() const { return sources_; }  // loaded file -> SHA-256
 
   // The last calls to cores and validators: too many failures of infrastructure end the run.
   void count_call(const Error *error);
@@ -97,7 +97,7 @@ class Host {
 
   // A local model's path; downloads with a progress line. Under --check and --plan only what can be said without.
   void resolve_model(const std::string &name, std::function<void(Result<std::string>)> done);
-  int count_of(const std::string &place) { return ++places_[place]; }   // 1, 2, ... for equal places
+  int count_of(const std::string &place) { return ++places_[place]; }  // 1, 2, ... for equal places
 
   // A file that a recipe reads: as given if it is there, else below the source tree.
   std::string input_path(const std::string &path) const;
@@ -130,7 +130,7 @@ class Host {
   std::map<std::string, std::string> sources_;
   strategy::LiteralIndex literals_;
   std::map<std::string, std::string> plugins_;      // opened plugin file -> SHA-256
-  std::vector<std::shared_ptr<Fiber>> unobserved_;   // spawned tasks that failed with nobody waiting
+  std::vector<std::shared_ptr<Fiber>> unobserved_;  // spawned tasks that failed with nobody waiting
   std::map<std::string, int> places_;
   std::map<std::string, std::vector<std::function<void(Result<std::string>)>>> resolving_;
   std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);

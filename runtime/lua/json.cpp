@@ -23,7 +23,8 @@ bool marked_array(lua_State *L, int index) {
 json convert(lua_State *L, int index, int depth, const std::string &path);
 
 json convert_table(lua_State *L, int index, int depth, const std::string &path) {
-  if (depth > kMaxDepth) raise(L, fmt::format("json: {} is nested deeper than {}; a table that holds itself?", path, kMaxDepth));
+  if (depth > kMaxDepth)
+    raise(L, fmt::format("json: {} is nested deeper than {}; a table that holds itself?", path, kMaxDepth));
   luaL_checkstack(L, 8, "json");
   auto n = lua_rawlen(L, index);
   if (n > 0 || marked_array(L, index)) {

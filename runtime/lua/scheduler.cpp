@@ -36,7 +36,7 @@ void Wake::operator()(Push push) const {
     task->cancel_ = nullptr;
     scheduler.ready(task);
   } else if (scheduler.ready_.empty()) {
-    scheduler.ready(nullptr);   // the answer of a cancelled call may have been the last thing pending
+    scheduler.ready(nullptr);  // the answer of a cancelled call may have been the last thing pending
   }
 }
 
@@ -121,7 +121,7 @@ void Scheduler::resume(Fiber &task) {
   running_ = nullptr;
   if (status != LUA_YIELD) return finish(task, status, nresults);
   lua_pop(task.thread_, nresults);
-  if (task.state_ == Fiber::State::running) ready(keep);   // its slice ended
+  if (task.state_ == Fiber::State::running) ready(keep);  // its slice ended
 }
 
 void Scheduler::finish(Fiber &task, int status, int nresults) {
@@ -145,7 +145,7 @@ void Scheduler::finish(Fiber &task, int status, int nresults) {
 
 void Scheduler::end(Fiber &task, Fiber::State state) {
   auto keep = task.shared_from_this();
-  lua_resetthread(task.thread_);   // runs pending to-be-closed variables
+  lua_resetthread(task.thread_);  // runs pending to-be-closed variables
   luaL_unref(main_, LUA_REGISTRYINDEX, task.anchor_);
   task.anchor_ = LUA_NOREF;
   task.thread_ = nullptr;
@@ -168,7 +168,7 @@ int Scheduler::wait(lua_State *L, On on, const Start &start) {
   Cancel cancel;
   try {
     cancel = start(wake);
-  } catch (const std::exception &) {   // nothing was started
+  } catch (const std::exception &) {  // nothing was started
     wake.once_->fired = true;
     if (on == On::host) --pending_;
     task.state_ = Fiber::State::running;

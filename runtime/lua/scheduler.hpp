@@ -15,15 +15,16 @@ struct lua_State;
 namespace gcop::lua {
 
 class Scheduler;
-using Push = std::function<int(lua_State *)>;   // pushes the results of a wait, or raises; runs inside the task
+using Push = std::function<int(lua_State *)>;  // pushes the results of a wait, or raises; runs inside the task
 
 struct Failure {
-  std::string text;        // tostring of the error value
-  std::string traceback;   // of the task that failed
-  int value = -2;          // registry reference of the error value itself (LUA_NOREF)
+  std::string text;       // tostring of the error value
+  std::string traceback;  // of the task that failed
+  int value = -2;         // registry reference of the error value itself (LUA_NOREF)
 };
 
-// One coroutine, a task of the recipe (Fiber, because gcop::Task is a problem to solve). Ends once: done, failed or cancelled.
+// One coroutine, a task of the recipe (Fiber, because gcop::Task is a problem to solve). Ends once: done, failed or
+// cancelled.
 class Fiber : public std::enable_shared_from_this<Fiber> {
  public:
   enum class State { ready, running, waiting, done, failed, cancelled };
@@ -32,10 +33,10 @@ class Fiber : public std::enable_shared_from_this<Fiber> {
   State state() const { return state_; }
   bool ended() const { return state_ >= State::done; }
   const Failure &failure() const { return failure_; }
-  int push_results(lua_State *L) const;     // pushes what the function returned; the count
-  void push_failure(lua_State *L) const;    // pushes the error value
-  void on_end(std::function<void()> fn);    // called once, at once if it has ended
-  bool observed = false;                    // somebody waits for it, so that its error reaches a recipe
+  int push_results(lua_State *L) const;   // pushes what the function returned; the count
+  void push_failure(lua_State *L) const;  // pushes the error value
+  void on_end(std::function<void()> fn);  // called once, at once if it has ended
+  bool observed = false;                  // somebody waits for it, so that its error reaches a recipe
 
  private:
   friend class Scheduler;
@@ -49,7 +50,7 @@ class Fiber : public std::enable_shared_from_this<Fiber> {
   Push deliver_;
   std::function<void()> cancel_;
   std::vector<std::function<void()>> on_end_;
-  std::vector<int> results_;                // registry references
+  std::vector<int> results_;  // registry references
   Failure failure_;
 };
 
@@ -68,7 +69,7 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
  public:
   using Cancel = std::function<void()>;
   using Start = std::function<Cancel(Wake)>;
-  enum class On { host, tasks };            // what a wait is for: work of the host, or other tasks
+  enum class On { host, tasks };  // what a wait is for: work of the host, or other tasks
 
   // post runs a function later on the run strand; in_recipe tells when recipe code begins and ends to run.
   Scheduler(lua_State *main, std::function<void(std::function<void()>)> post, std::function<void(bool)> in_recipe);
@@ -78,16 +79,16 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
   int wait(lua_State *L, On on, const Start &start);
   // Yields the running task for good: the run is ending.
   int leave(lua_State *L);
-  void cancel(Fiber &task);                  // not the running task
-  void stop() { stopped_ = true; }          // nothing is resumed any more
-  void cancel_all();                        // asks every pending call to end
-  void close();                             // before the state closes
+  void cancel(Fiber &task);         // not the running task
+  void stop() { stopped_ = true; }  // nothing is resumed any more
+  void cancel_all();                // asks every pending call to end
+  void close();                     // before the state closes
   Fiber *running() const { return running_; }
   bool open() const { return main_ != nullptr; }
-  size_t pending() const { return pending_; }   // calls to the host that have not been answered
+  size_t pending() const { return pending_; }  // calls to the host that have not been answered
   size_t live() const { return tasks_.size(); }
-  std::string positions() const;            // "file:line" of some waiting tasks, for messages
-  void on_idle(std::function<void()> fn) { idle_ = std::move(fn); }   // nothing is ready and nothing is pending
+  std::string positions() const;                                     // "file:line" of some waiting tasks, for messages
+  void on_idle(std::function<void()> fn) { idle_ = std::move(fn); }  // nothing is ready and nothing is pending
 
  private:
   friend class Fiber;

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char *kLoaded = "gcop.loaded";
-char loading;   // its address marks a module that is being loaded
+char loading;  // its address marks a module that is being loaded
 
 int print(lua_State *L) {
   std::string text;
@@ -52,7 +52,8 @@ int require(lua_State *L) {
   lua_settop(L, 1);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, kLoaded);
   if (lua_getfield(L, 2, name.c_str()) != LUA_TNIL) {
-    if (lua_touserdata(L, 3) == &loading) raise(L, fmt::format("require '{}': it is still being loaded (a circle?)", name));
+    if (lua_touserdata(L, 3) == &loading)
+      raise(L, fmt::format("require '{}': it is still being loaded (a circle?)", name));
     return 1;
   }
   lua_settop(L, 2);
@@ -85,13 +86,14 @@ State &state_of(lua_State *L) { return host_of(L).state(); }
 
 void *State::allocate(void *ud, void *p, size_t old_size, size_t new_size) {
   auto &self = *static_cast<State *>(ud);
-  if (!p) old_size = 0;   // then it names the type of the new object
+  if (!p) old_size = 0;  // then it names the type of the new object
   if (new_size == 0) {
     self.used_ -= old_size;
     std::free(p);
     return nullptr;
   }
-  if (self.capped_ && new_size > old_size && self.used_ + new_size - old_size > self.options_.memory_cap) return nullptr;
+  if (self.capped_ && new_size > old_size && self.used_ + new_size - old_size > self.options_.memory_cap)
+    return nullptr;
   void *grown = std::realloc(p, new_size);
   if (grown) self.used_ += new_size - old_size;
   return grown;
@@ -114,15 +116,20 @@ void State::close() {
 // One by one, never luaL_openlibs: no io, no debug (it could lift hooks), no package, no coroutine (a wait inside a
 // recipe's own coroutine would reach the recipe instead of the scheduler).
 void State::open_libraries() {
-  for (const luaL_Reg &lib : {luaL_Reg{LUA_GNAME, luaopen_base}, {LUA_STRLIBNAME, luaopen_string}, {LUA_TABLIBNAME, luaopen_table},
-                            {LUA_MATHLIBNAME, luaopen_math}, {LUA_UTF8LIBNAME, luaopen_utf8}, {LUA_OSLIBNAME, luaopen_os}}) {
+  for (const luaL_Reg &lib : {luaL_Reg{LUA_GNAME, luaopen_base},
+                              {LUA_STRLIBNAME, luaopen_string},
+                              {LUA_TABLIBNAME, luaopen_table},
+                              {LUA_MATHLIBNAME, luaopen_math},
+                              {LUA_UTF8LIBNAME, luaopen_utf8},
+                              {LUA_OSLIBNAME, luaopen_os}}) {
     luaL_requiref(L_, lib.name, lib.func, 1);
     lua_pop(L_, 1);
   }
   remove_fields(L_, LUA_GNAME, {"load", "loadfile", "dofile", "collectgarbage", "warn"});
   remove_fields(L_, LUA_STRLIBNAME, {"dump"});
-  remove_fields(L_, LUA_OSLIBNAME, {"execute", "exit", "getenv", "remove", "rename", "setlocale", "tmpname", "difftime"});
-  lua_getglobal(L_, LUA_MATHLIBNAME);   // math.random of equal runs gives equal numbers
+  remove_fields(L_, LUA_OSLIBNAME,
+                {"execute", "exit", "getenv", "remove", "rename", "setlocale", "tmpname", "difftime"});
+  lua_getglobal(L_, LUA_MATHLIBNAME);  // math.random of equal runs gives equal numbers
   lua_getfield(L_, -1, "randomseed");
   lua_pushinteger(L_, static_cast<lua_Integer>(options_.seed));
   lua_call(L_, 1, 0);
@@ -174,7 +181,7 @@ Result<> State::load_file(lua_State *L, const std::string &path) {
   std::string text = buffer.str();
   if (on_load) on_load(path, text);
   std::string_view code = text;
-  if (code.starts_with("#")) {   // a script's first line; keep the line count
+  if (code.starts_with("#")) {  // a script's first line; keep the line count
     auto end = code.find('\n');
     code.remove_prefix(end == std::string_view::npos ? code.size() : end);
   }

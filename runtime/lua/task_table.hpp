@@ -6,6 +6,6 @@
 
 namespace gcop::lua {
 
-Task to_task(lua_State *L, int index);   // raises when there is no id
+Task to_task(lua_State *L, int index);  // raises when there is no id
 
 }  // namespace gcop::lua

@@ -28,7 +28,7 @@ function prompts.core(task, strategy)
     content = content .. "\n\nFollow this guidance exactly:\n" .. strategy
   end
   return {
-    { role = "system", content = "You write Python functions. Answer with one Python code block and nothing else." },
+    { role = "system", content = "You write Python functions. Answer with one Python code block and nothing else, without docstring and comments." },
     { role = "user", content = content },
   }
 end
@@ -37,7 +37,7 @@ end
 ---@param notes string[]
 function prompts.core_with_notes(task, notes)
   return {
-    { role = "system", content = "You write Python functions. Answer with one Python code block and nothing else.\n"
+    { role = "system", content = "You write Python functions. Answer with one Python code block and nothing else, without docstring and comments.\n"
         .. "These are the rules of the house. Follow the ones that apply to the task:\n- " .. table.concat(notes, "\n- ") },
     { role = "user", content = task.prompt },
   }

@@ -21,7 +21,7 @@ bool holds(const std::string &text, const std::string &part) { return text.find(
 
 struct Ended {
   int code = -1;
-  std::string text;   // stdout and stderr
+  std::string text;  // stdout and stderr
 };
 
 // A folder with recipes, in which commands run. Leaves nothing behind.
@@ -82,7 +82,8 @@ class Folder {
 
   std::string only_run() const {
     std::vector<std::string> runs;
-    for (const auto &entry : fs::directory_iterator(path_ / "runs")) runs.push_back("runs/" + entry.path().filename().string());
+    for (const auto &entry : fs::directory_iterator(path_ / "runs"))
+      runs.push_back("runs/" + entry.path().filename().string());
     REQUIRE(runs.size() == 1);
     return runs[0];
   }
@@ -97,7 +98,8 @@ TEST_CASE("--help teaches") {
   Folder folder;
   auto ended = folder.run({"--help"});
   CHECK(ended.code == 0);
-  for (const char *part : {"Examples:", "Exit codes:", "--resume", "--set", "doctor", "130  interrupted"}) CHECK(holds(ended.text, part));
+  for (const char *part : {"Examples:", "Exit codes:", "--resume", "--set", "doctor", "130  interrupted"})
+    CHECK(holds(ended.text, part));
 }
 
 TEST_CASE("mistakes of the command line and of recipes end with code 2") {
@@ -230,7 +232,7 @@ TEST_CASE("an output folder that cannot be written is said before anything is sp
   CHECK(ended.code == 2);
   CHECK(holds(ended.text, "cannot make the output folder 'file/below'"));
   CHECK_FALSE(holds(ended.text, "ran"));
-  ended = folder.run({"r.lua", "--out", "/proc/self/run"});   // read-only for root as well
+  ended = folder.run({"r.lua", "--out", "/proc/self/run"});  // read-only for root as well
   CHECK(ended.code == 2);
   CHECK(holds(ended.text, "cannot make the output folder '/proc/self/run'"));
   CHECK(folder.run({"r.lua", "--out", "mine"}).code == 0);
@@ -241,10 +243,12 @@ TEST_CASE("an output folder that cannot be written is said before anything is sp
 
 TEST_CASE("--json is one object a line, --quiet only results") {
   Folder folder;
-  folder.write("r.lua", "gcop.log('a \"word\"')\nlocal bar = gcop.progress('step', 2)\nbar:add(2)\nbar:done()\nprint('result')");
+  folder.write("r.lua",
+               "gcop.log('a \"word\"')\nlocal bar = gcop.progress('step', 2)\nbar:add(2)\nbar:done()\nprint('result')");
   auto ended = folder.run({"r.lua", "--json"});
   CHECK(ended.code == 0);
-  for (const char *part : {R"({"event":"log","level":"info","text":"a \"word\""})", R"({"event":"print","text":"result"})", R"("event":"progress")", R"("exit":0)"})
+  for (const char *part : {R"({"event":"log","level":"info","text":"a \"word\""})",
+                           R"({"event":"print","text":"result"})", R"("event":"progress")", R"("exit":0)"})
     CHECK(holds(ended.text, part));
   for (size_t start = 0; start < ended.text.size();) {
     auto end = ended.text.find('\n', start);
@@ -259,6 +263,9 @@ TEST_CASE("doctor names each part") {
   Folder folder;
   auto ended = folder.run({"doctor"});
   CHECK((ended.code == 0 || ended.code == 1));
-  CHECK(holds(ended.text, ended.code == 0 ? "everything that recipes need is here" : "something that recipes need is missing"));
-  for (const char *part : {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http", "key OPENAI_API_KEY"}) CHECK(holds(ended.text, part));
+  CHECK(holds(ended.text,
+              ended.code == 0 ? "everything that recipes need is here" : "something that recipes need is missing"));
+  for (const char *part :
+       {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http", "key OPENAI_API_KEY"})
+    CHECK(holds(ended.text, part));
 }

@@ -12,7 +12,7 @@ struct Ran {
   int code = -1;
   std::string message;
   std::vector<std::string> printed;
-  std::string all() const;   // printed lines joined by newlines
+  std::string all() const;  // printed lines joined by newlines
 };
 
 class Recipe {
@@ -23,8 +23,8 @@ class Recipe {
   Recipe &operator=(const Recipe &) = delete;
 
   gcop::lua::Settings settings;
-  std::map<std::string, std::string> files;   // further files of the folder, by relative name
-  bool keep = false;                          // with a store in <folder>/out
+  std::map<std::string, std::string> files;  // further files of the folder, by relative name
+  bool keep = false;                         // with a store in <folder>/out
   Ran run();
   const std::filesystem::path &folder() const { return folder_; }
 

@@ -36,7 +36,8 @@ TEST_CASE("what a script does wrong is an err with the traceback") {
     print(select(2, passes:complete { prompt = "y" }).code))");
   REQUIRE_MESSAGE(ran.code == 0, ran.message);
   REQUIRE(ran.printed.size() == 4);
-  CHECK(holds(ran.printed[0], "nil\tinvalid\tfalse\tcore 'raises': the script failed: recipe.lua:5: broken\nstack traceback:"));
+  CHECK(holds(ran.printed[0],
+              "nil\tinvalid\tfalse\tcore 'raises': the script failed: recipe.lua:5: broken\nstack traceback:"));
   CHECK(holds(ran.printed[1], "must return a text, a table { text = ... }, or nil and an err; it returned nothing"));
   CHECK(holds(ran.printed[2], "a table whose text is a number"));
   CHECK(ran.printed[3] == "invalid");

@@ -42,7 +42,7 @@ TEST_CASE("every function is documented, and its example compiles") {
       for (const auto &o : f.options) CHECK(std::string(o.type).size() > 2);
       lua_State *L = luaL_newstate();
       std::string example = f.example;
-      bool field = example.starts_with("seed = ");   // shown as an option inside a call
+      bool field = example.starts_with("seed = ");  // shown as an option inside a call
       std::string chunk = field ? "local t = {" + example + "}" : example;
       CHECK_MESSAGE(luaL_loadstring(L, chunk.c_str()) == LUA_OK, example);
       lua_close(L);
@@ -57,7 +57,8 @@ TEST_CASE("what is in the gcop table is in the rows") {
     for (const auto &v : module->values) names += std::string(v.name) + "|";
   }
   auto ran = run(R"(
-    local known = [=[)" + names + R"(]=]
+    local known = [=[)" +
+                 names + R"(]=]
     local function walk(table, prefix)
       for key, value in pairs(table) do
         local name = prefix .. key

@@ -27,9 +27,10 @@ Ran with(const std::string &profile, std::map<std::string, std::string> set) {
 
 TEST_CASE("options: defaults by profile, --set by the default's type") {
   CHECK(with("quick", {}).all() == "4\t0.001\tx\tfalse\ta+b\t4");
-  CHECK(with("standard", {}).all() == "4\t0.001\tx\tfalse\ta+b\t4");   // the nearest smaller profile
+  CHECK(with("standard", {}).all() == "4\t0.001\tx\tfalse\ta+b\t4");  // the nearest smaller profile
   CHECK(with("full", {}).all() == "16\t0.001\tx\tfalse\ta+b\t16");
-  CHECK(with("quick", {{"m", "8"}, {"lr", "2"}, {"name", "7"}, {"on", "true"}, {"list", "p,q,r"}}).all() == "8\t2\t7\ttrue\tp+q+r\t8");
+  CHECK(with("quick", {{"m", "8"}, {"lr", "2"}, {"name", "7"}, {"on", "true"}, {"list", "p,q,r"}}).all() ==
+        "8\t2\t7\ttrue\tp+q+r\t8");
 }
 
 TEST_CASE("options: wrong values and unknown names") {
@@ -42,7 +43,7 @@ TEST_CASE("options: wrong values and unknown names") {
   CHECK(ran.code == 2);
   CHECK(holds(ran.message, "--set of 'mm', which this recipe does not declare; it has:"));
   CHECK(holds(ran.message, "\n  lr = 0.001  learning rate"));
-  Recipe none("print('no wait')");   // also without any waiting call
+  Recipe none("print('no wait')");  // also without any waiting call
   none.settings.set["a"] = "1";
   ran = none.run();
   CHECK(ran.code == 2);
@@ -99,7 +100,8 @@ TEST_CASE("tasks by split, with file and line when a row is wrong") {
     local tasks = gcop.tasks { "rows.jsonl" }
     print(#tasks.all, #tasks.train, #tasks.dev, #tasks.test, tasks.train[1].id, tasks.test[1].tests[1], #tasks.test[1].notes)
     print(gcop.json.decode(tasks.train[1].row).extra))");
-  const std::string rest = R"("prompt":"Write `f(x)`.","entry_point":"f","tests":["assert f(1) == 1"],"solution":"def f(x): return x"})";
+  const std::string rest =
+      R"("prompt":"Write `f(x)`.","entry_point":"f","tests":["assert f(1) == 1"],"solution":"def f(x): return x"})";
   recipe.files["rows.jsonl"] = R"({"id":"a","family":"k","slice":"house","split":"train","extra":5,)" + rest + "\n" +
                                R"({"id":"b","family":"k","slice":"house","split":"test",)" + rest + "\n";
   auto ran = recipe.run();

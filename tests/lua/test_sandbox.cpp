@@ -19,8 +19,9 @@ TEST_CASE("what a recipe cannot reach") {
   CHECK(ran.printed[0] == "nil\tnil\tnil\tnil\tnil\tnil\tnil\tnil\tnil");
   CHECK(ran.printed[1] == "nil\tnil\tnil\tnil\tnil\tnil\tnil\tnil\tnil");
   CHECK(ran.printed[2] == "false\tfalse");
-  CHECK(ran.printed[3] == "_G _VERSION assert error gcop getmetatable ipairs math next os pairs pcall print rawequal rawget "
-                          "rawlen rawset require select setmetatable string table tonumber tostring type utf8 xpcall");
+  CHECK(ran.printed[3] ==
+        "_G _VERSION assert error gcop getmetatable ipairs math next os pairs pcall print rawequal rawget "
+        "rawlen rawset require select setmetatable string table tonumber tostring type utf8 xpcall");
 }
 
 TEST_CASE("require finds text modules in the recipe's folder, recipes/ and scripts/, and nothing else") {

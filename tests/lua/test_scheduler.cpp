@@ -180,5 +180,6 @@ TEST_CASE("tasks that wait for each other are told so") {
   CHECK(ran.code == 1);
   CHECK(holds(ran.message, "deadlock"));
   CHECK(holds(ran.message, "recipe.lua:3"));
-  CHECK(holds(run("local t t = gcop.spawn(function() gcop.sleep(0) t:wait() end) t:wait()").message, "a task cannot wait for itself"));
+  CHECK(holds(run("local t t = gcop.spawn(function() gcop.sleep(0) t:wait() end) t:wait()").message,
+              "a task cannot wait for itself"));
 }
