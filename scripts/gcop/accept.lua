@@ -105,6 +105,12 @@ return function(run, o)
     return kept
   end
 
+  -- Most strategies fail their first draw; a kept one takes `need` draws or a few more.
+  local notes = 0
+  for _, task in ipairs(o.tasks) do notes = notes + #task.notes end
+  local proposals = #o.tasks * o.proposals * 2 + #o.tasks * o.refine
+  run:expect("accept", "teacher", proposals)
+  run:expect("accept", "core", (proposals + notes) * 1.3 + #o.tasks * o.keep * plan.need * 0.5)
   return run:stage("accept", function()
     local kept, of_task = {}, {}
     local function all(label, tasks, examples)

@@ -135,6 +135,7 @@ return function(run, o)
   o.lambda = o.lambda or 0
   o.max_tokens = o.max_tokens or run.max_strategy_tokens
   o.first_sample = 1000   -- fresh draws: training used the numbers below
+  run:expect("evaluate", "core", #o.tasks * #o.systems * o.samples)
   return run:stage("evaluate", function()
     local bar = gcop.progress("evaluation", #o.tasks * #o.systems)
     local rows, baseline = {}, nil

@@ -1,5 +1,6 @@
 -- Stage 5: what the run leaves behind. policy/ (the trained guide with its prompts), report.json, report.html.
 return function(run, o)
+  if gcop.planning then gcop.finish() end
   local guide = run.guide
   if o and o.policy then
     guide:save("policy/guide", { weights = "current" })

@@ -105,6 +105,7 @@ return function(run, o)
     }
   end
 
+  run:expect("grpo", "core", o.steps * o.prompts * o.group * o.samples * 0.6)   -- equal strategies share their draws
   return run:stage("grpo", function()
     local dir = "weights/grpo"
     local state = gcop.store.get("stage", "grpo") or { step = 0 }

@@ -8,7 +8,8 @@ Run.__index = Run
 
 --- Starts a run.
 ---@param o {guide: gcop.Guide, core: gcop.Core, check: gcop.Validator, prompts: table?, temperature: number?,
----          max_strategy_tokens: integer?, budget_usd: number?}
+---          max_strategy_tokens: integer?, budget_usd: number?, price: {input: number, output: number}?,
+---          seconds_per_call: number?}  price (USD per million tokens) and seconds are for --plan
 ---@return gcop.Run
 local function new(o)
   for _, name in ipairs { "guide", "core", "check" } do
@@ -19,6 +20,7 @@ local function new(o)
     prompts = o.prompts or require "gcop.prompts",
     max_strategy_tokens = o.max_strategy_tokens or 96,
     parallel = o.parallel or 32,
+    price = o.price, seconds_per_call = o.seconds_per_call or 0.7,
     report = { stages = {}, systems = {}, paired = {} },
     strategies = {},   -- leak verdicts by task and strategy
   }, Run)
@@ -26,9 +28,20 @@ local function new(o)
   return run
 end
 
---- Runs fn as the stage `name`: its time and its costs go into the report.
+--- For --plan: what a stage expects to ask of a role. Tokens are what the starter tasks need: about 110 in and 50 out
+--- for an execution, 300 in and 40 out for a proposal.
+function Run:expect(stage, role, calls)
+  local tokens_in, tokens_out = 110 * calls, 50 * calls
+  if role == "teacher" then tokens_in, tokens_out = 300 * calls, 40 * calls end
+  local price = self.price or { input = 0, output = 0 }
+  gcop.plan { stage = stage, role = role, calls = calls, tokens_in = tokens_in, tokens_out = tokens_out,
+    usd = (tokens_in * price.input + tokens_out * price.output) / 1e6, seconds = calls * self.seconds_per_call }
+end
+
+--- Runs fn as the stage `name`: its time and its costs go into the report. Under --plan nothing runs.
 function Run:stage(name, fn)
   if gcop.checking then gcop.finish() end   -- --check: everything is loaded and nothing has been paid for
+  if gcop.planning then return {} end
   gcop.log("stage " .. name)
   local started = gcop.clock()
   local result = fn()
@@ -113,6 +126,7 @@ end
 ---@return table<string, number>  by task id
 function Run:baseline(o)
   if o.samples < 4 then error("baseline: samples = " .. o.samples .. "; fewer than 4 draws a task say too little", 2) end
+  self:expect("baseline", "core", #o.tasks * o.samples)
   return self:stage("baseline", function()
     local bar = gcop.progress("unguided baseline", #o.tasks)
     local unguided = {}
