@@ -82,6 +82,9 @@ struct Verdict {
   bool cached = false;
 };
 
+// How rewards become advantages: centred in the group, and divided by nothing, the group's or the batch's deviation.
+enum class Scaling { none, group, batch };
+
 struct Sampling {
   uint32_t max_tokens = 0;
   float temperature = 1, top_p = 1;

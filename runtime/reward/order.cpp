@@ -37,7 +37,6 @@ Result<> plausible(const Constants &c) {
 }
 
 std::vector<Term> terms_of(const Constants &c) {
-  using trainer::Scaling;
   const bool judge = c.w_judge > 0 && c.judge_max > c.judge_min, cost = c.lambda > 0 && c.cost_max > 0;
   std::vector<Term> terms;
   terms.push_back({"task", true, "differs between the samples of a group that the core solves sometimes"});

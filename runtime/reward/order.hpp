@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "trainer/advantages.hpp"
+#include "flow.hpp"
 
 namespace gcop::reward {
 
@@ -18,7 +18,7 @@ struct Constants {
   double c_valid = 0.1, w_judge = 0.2, w_harm = 0.5;
   double judge_min = 0, judge_max = 1;  // J's scale; equal = no judge
   double lambda = 0, cost_max = 0;      // reward per USD; the dearest execution in USD
-  trainer::Scaling scaling = trainer::Scaling::none;
+  Scaling scaling = Scaling::none;
   bool binary = true;        // r is 0 or 1 (tests pass or not)
   bool valid_varies = true;  // malformed or leaking samples occur
 };

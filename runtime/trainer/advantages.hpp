@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "flow.hpp"
 
 namespace gcop::trainer {
 
-enum class Scaling { none, group, batch };
 Result<Scaling> scaling_from(const std::string &name);  // Code::invalid names the three
 
 struct Advantages {

@@ -75,7 +75,7 @@ TEST_CASE("what it lets pass keeps the order for every outcome, by trying them")
 }
 
 TEST_CASE("it says which term can act") {
-  using gcop::trainer::Scaling;
+  using gcop::Scaling;
   CHECK(term(*check({}), "w_harm").why.find("weight") != std::string::npos);
   const auto dead = check({.judge_min = 1, .judge_max = 1, .scaling = Scaling::group, .valid_varies = false});
   REQUIRE(dead);
