@@ -4,6 +4,7 @@
 
 #include "trainer/advantages.hpp"
 
+using gcop::Scaling;
 using namespace gcop::trainer;
 using Rewards = std::vector<std::optional<double>>;
 
