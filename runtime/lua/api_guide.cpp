@@ -13,6 +13,7 @@
 namespace gcop::lua {
 namespace {
 
+using guide::Guide;
 using On = Scheduler::On;
 constexpr const char *kClass = kGuideClass;
 
