@@ -108,19 +108,15 @@ std::vector<Lines> pieces_of(const std::string &strategy) {
       continue;
     }
     end_run();
-    size_t spans = 0;
     for (size_t open = line.find('`'); open != std::string::npos; open = line.find('`', open + 1)) {
       const size_t close = line.find('`', open + 1);
       if (close == std::string::npos) break;
-      if (close > open + 1) {
-        pieces.push_back({line.substr(open + 1, close - open - 1)});
-        ++spans;
-      }
+      if (close > open + 1) pieces.push_back({line.substr(open + 1, close - open - 1)});
       open = close;
     }
-    const size_t back = line.find("return ");
-    if (spans == 0 && back != std::string::npos) {
-      std::string tail = line.substr(back);
+    const size_t back = std::min(line.find("return "), line.find("Return "));
+    if (back != std::string::npos) {
+      std::string tail = "r" + line.substr(back + 1);
       while (!tail.empty() && (tail.back() == '.' || tail.back() == ';')) tail.pop_back();
       pieces.push_back({tail});
     }

@@ -189,6 +189,12 @@ TEST_CASE("code blocks: names from the prompt, else bound to the arguments in or
       code_blocks("return b + a * len(b)", task("t", "Add.", "add", {"assert add([1, 2], (3, 4)) == 5"}));
   REQUIRE(bound.size() == 1);
   CHECK(bound[0] == "def add(b, a):\n    return b + a * len(b)\n");
+  // A sentence may begin with the statement, and may name something else in code before it.
+  for (const char *said : {"Return amount * 2", "Use the operator `*`: return amount * 2"}) {
+    const auto programs = code_blocks(said, kPrice);
+    CHECK(std::any_of(programs.begin(), programs.end(),
+                      [](const std::string &p) { return p.find("    return amount * 2") != std::string::npos; }));
+  }
   const auto imported = code_blocks("`math.floor(amount)`", kPrice);
   REQUIRE(imported.size() == 1);
   CHECK(imported[0].substr(0, 12) == "import math\n");
