@@ -31,7 +31,10 @@ void AdamW::step(float *weights, const float *gradients, double grad_scale, cons
   const float rate = static_cast<float>(o.lr / (1 - std::pow(static_cast<double>(b1), t)));
   const float unbias = static_cast<float>(1 / std::sqrt(1 - std::pow(static_cast<double>(b2), t)));
   constexpr size_t kSlice = size_t{1} << 16;
-  struct Slice { size_t begin, end; bool decay; };
+  struct Slice {
+    size_t begin, end;
+    bool decay;
+  };
   std::vector<Slice> slices;
   for (const Parameter &p : layout_.parameters)
     for (size_t at = 0; at < p.count; at += kSlice)
@@ -65,15 +68,16 @@ Result<> AdamW::write(const std::string &path) const {
   const uint64_t size = text.size();
 
   const std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(std::fopen(path.c_str(), "wb"), std::fclose);
-  bool good = file && std::fwrite(&size, 8, 1, file.get()) == 1 && std::fwrite(text.data(), 1, size, file.get()) == size;
+  bool good =
+      file && std::fwrite(&size, 8, 1, file.get()) == 1 && std::fwrite(text.data(), 1, size, file.get()) == size;
   if (step_ > 0)
     for (const Arena *arena : {first_.get(), second_.get()})
       for (const Parameter &p : layout_.parameters)
         good = good && std::fwrite(arena->data() + p.offset, 4, p.count, file.get()) == p.count;
   good = good && std::fflush(file.get()) == 0;
   if (good) return Unit{};
-  return Error{errno == ENOSPC ? Code::exhausted : Code::invalid,
-               "cannot write '" + path + "': " + std::strerror(errno), {}};
+  return Error{
+      errno == ENOSPC ? Code::exhausted : Code::invalid, "cannot write '" + path + "': " + std::strerror(errno), {}};
 }
 
 Result<> AdamW::read(const std::string &path) {

@@ -35,7 +35,8 @@ constexpr size_t kLogitFloats = size_t{24} << 20;  // of one chunk of logits
 
 // Parameters as leaves whose memory is the weight arena and whose gradients add up in the gradient arena.
 struct Backward::Pass {
-  Pass(const Config &c, const Layout &l, const Arena &weights, Arena &gradients, int64_t longest) : config(c), layout(l) {
+  Pass(const Config &c, const Layout &l, const Arena &weights, Arena &gradients, int64_t longest)
+      : config(c), layout(l) {
     for (const Parameter &p : layout.parameters) {
       parameters.push_back(at::from_blob(weights.data() + p.offset, p.shape, at::kFloat).requires_grad_());
       parameters.back().mutable_grad() = at::from_blob(gradients.data() + p.offset, p.shape, at::kFloat);
@@ -88,12 +89,19 @@ struct Backward::Pass {
           at::Tensor own = t.narrow(0, span.begin, span.count);
           if (span.prefix > 0) own = at::cat({t.narrow(0, span.prefix_begin, span.prefix), own});
           const int64_t n = own.size(0);
-          return own.transpose(0, 1).unsqueeze(0).unsqueeze(2).expand({1, kv, heads / kv, n, dim}).reshape({1, heads, n, dim});
+          return own.transpose(0, 1)
+              .unsqueeze(0)
+              .unsqueeze(2)
+              .expand({1, kv, heads / kv, n, dim})
+              .reshape({1, heads, n, dim});
         };
         attended.push_back(at::scaled_dot_product_attention(
                                q.narrow(0, span.begin, span.count).transpose(0, 1).unsqueeze(0), spread(k), spread(v),
-                               span.prefix > 0 ? std::optional<at::Tensor>(masks[j]) : std::nullopt, 0.0, span.prefix == 0)
-                               .squeeze(0).transpose(0, 1).reshape({span.count, heads * dim}));
+                               span.prefix > 0 ? std::optional<at::Tensor>(masks[j]) : std::nullopt, 0.0,
+                               span.prefix == 0)
+                               .squeeze(0)
+                               .transpose(0, 1)
+                               .reshape({span.count, heads * dim}));
       }
       x = x + project(at::cat(attended), "self_attn.o_proj", false);
       h = norm(x, get(base + "post_attention_layernorm.weight"));
@@ -120,7 +128,8 @@ struct Backward::Pass {
   at::Tensor cos, sin;
 };
 
-Backward::Backward(const Config &config, const Layout &layout, const Arena &weights, Arena &gradients, int64_t longest, int threads)
+Backward::Backward(const Config &config, const Layout &layout, const Arena &weights, Arena &gradients, int64_t longest,
+                   int threads)
     : config_(config), layout_(layout), weights_(weights), gradients_(gradients) {
   at::set_num_threads(threads);  // of the calling thread
   pass_ = std::make_unique<Pass>(config, layout, weights, gradients, longest);
@@ -207,8 +216,10 @@ Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, c
     }
   }
   if (!std::isfinite(sums_.loss))
-    return Error{Code::invalid, "the loss is " + std::to_string(sums_.loss) +
-                                    ": advantages, old_logprobs or the weights hold no finite numbers; the weights are unchanged", {}};
+    return Error{Code::invalid,
+                 "the loss is " + std::to_string(sums_.loss) +
+                     ": advantages, old_logprobs or the weights hold no finite numbers; the weights are unchanged",
+                 {}};
   states.backward(slope_states);
   const at::Tensor slope_x = x.grad();
   for (int64_t t = 0; t < total; ++t) {

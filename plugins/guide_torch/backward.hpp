@@ -16,7 +16,8 @@ namespace gcop::guide_torch {
 class Backward {
  public:
   // `threads` of LibTorch for the calling thread; sequences of at most `longest` tokens.
-  Backward(const Config &config, const Layout &layout, const Arena &weights, Arena &gradients, int64_t longest, int threads);
+  Backward(const Config &config, const Layout &layout, const Arena &weights, Arena &gradients, int64_t longest,
+           int threads);
   ~Backward();
 
   // Adds the gradients of sequences [first, last) of a checked request.

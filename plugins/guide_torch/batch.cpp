@@ -18,7 +18,11 @@ constexpr int32_t kWorthWaiting = kBlockTokens;  // a shorter common start is co
 }  // namespace
 
 Batch::Batch(const Weights &weights, const Tokenizer &tokenizer, Forward &forward, const BatchLimits &limits)
-    : weights_(weights), tokenizer_(tokenizer), forward_(forward), limits_(limits), pool_(weights.config(), limits.kv_bytes) {}
+    : weights_(weights),
+      tokenizer_(tokenizer),
+      forward_(forward),
+      limits_(limits),
+      pool_(weights.config(), limits.kv_bytes) {}
 
 void Batch::add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
 
@@ -72,7 +76,8 @@ Batch::Admission Batch::try_admit(Sequence &s, const Version &version) {
       if (other->request.weights != s.request.weights || other->result.weights_version != version.number) continue;
       const int32_t common = common_prefix(s.tokens, other->tokens, limit);
       const int32_t ready = std::min(common, other->computed);
-      if (common > best || (common == best && ready > best_ready)) best = common, best_ready = ready, donor = &other->blocks;
+      if (common > best || (common == best && ready > best_ready))
+        best = common, best_ready = ready, donor = &other->blocks;
     }
     for (const Remembered &other : remembered_) {
       if (other.weights != s.request.weights || other.version != version.number) continue;
@@ -169,11 +174,12 @@ bool Batch::step(const std::function<bool(const Sequence &)> &held) {
   std::vector<Sequence *> prompts;
   for (const auto &s : active_) {
     if (s->request.weights != last_weights_) continue;
-    if (s->pending() == 1) take(*s, 1);
-    else prompts.push_back(s.get());
+    if (s->pending() == 1)
+      take(*s, 1);
+    else
+      prompts.push_back(s.get());
   }
-  for (Sequence *s : prompts)
-    take(*s, std::min(s->pending(), Forward::kMaxRows - static_cast<int32_t>(rows.size())));
+  for (Sequence *s : prompts) take(*s, std::min(s->pending(), Forward::kMaxRows - static_cast<int32_t>(rows.size())));
   forward_.run(*view, pool_, rows);
 
   for (size_t from = 0; from < complete.size(); from += Forward::kMaxHeadRows) {
@@ -191,13 +197,15 @@ bool Batch::step(const std::function<bool(const Sequence &)> &held) {
 void Batch::advance(Sequence &s, const LogitColumn &column) {
   const Drawn drawn = draw(column, s.request.sampling, s.result.tokens.size());
   if (!std::isfinite(drawn.logprob))
-    return finish(s, GCOP_INTERNAL,
-                  "the weights \"" + s.request.weights + "\" gave a log-probability that is no number; they have diverged");
+    return finish(
+        s, GCOP_INTERNAL,
+        "the weights \"" + s.request.weights + "\" gave a log-probability that is no number; they have diverged");
   s.result.tokens.push_back(drawn.token);
   s.result.logprobs.push_back(drawn.logprob);
   s.tokens.push_back(drawn.token);
   s.result.stopped = tokenizer_.is_stop(drawn.token) || ended_by_text(s);
-  const bool full = s.result.tokens.size() >= s.request.max_tokens || static_cast<int64_t>(s.tokens.size()) >= limits_.context;
+  const bool full =
+      s.result.tokens.size() >= s.request.max_tokens || static_cast<int64_t>(s.tokens.size()) >= limits_.context;
   if (s.result.stopped || full) return finish(s, GCOP_OK, {});
   if (s.request.part) stream(s, false);
 }

@@ -27,11 +27,11 @@ class Batch {
  public:
   Batch(const Weights &weights, const Tokenizer &tokenizer, Forward &forward, const BatchLimits &limits);
 
-  void add(std::unique_ptr<Sequence> sequence);   // waits for admission
+  void add(std::unique_ptr<Sequence> sequence);  // waits for admission
   bool idle() const { return waiting_.empty() && active_.empty(); }
   // Any sequence with these weights and a ticket below?
   bool uses(const std::string &weights, uint64_t below) const;
-  void forget(const std::string &weights);        // remembered keys and values of weights that change
+  void forget(const std::string &weights);  // remembered keys and values of weights that change
 
   // Answers the sequences for which `gone` has a status other than GCOP_OK.
   void sweep(const std::function<std::pair<gcop_status, std::string>(const Sequence &)> &gone);
@@ -56,9 +56,9 @@ class Batch {
   const BatchLimits limits_;
   KvPool pool_;
   std::deque<std::unique_ptr<Sequence>> waiting_;
-  std::vector<std::unique_ptr<Sequence>> active_;   // in order of admission
-  std::list<Remembered> remembered_;                // oldest first
-  std::string last_weights_;                        // whose turn it was
+  std::vector<std::unique_ptr<Sequence>> active_;  // in order of admission
+  std::list<Remembered> remembered_;               // oldest first
+  std::string last_weights_;                       // whose turn it was
 };
 
 }  // namespace gcop::guide_torch

@@ -68,8 +68,10 @@ Result<uint32_t> top_k(gcop_str extra) {
   if (!json.is_object()) return invalid("extra parameters are no JSON object");
   for (const auto &[key, value] : json.items())
     if (key != "top_k" || !value.is_number_unsigned())
-      return Error{Code::unsupported, "a local model does not know the extra parameter " + key + " = " + value.dump() +
-                                          "; it takes top_k (a whole number)", {}};
+      return Error{Code::unsupported,
+                   "a local model does not know the extra parameter " + key + " = " + value.dump() +
+                       "; it takes top_k (a whole number)",
+                   {}};
   return json.value("top_k", 0u);
 }
 
@@ -77,7 +79,8 @@ std::optional<Error> start(Instance &instance, const gcop_core_request &in, cons
   if (in.max_tokens == 0) return invalid("max_tokens is 0; it must be at least 1");
   if (in.n_choices == 0) return invalid("n_choices is 0; it must be at least 1");
   if (!std::isfinite(in.temperature)) return invalid("temperature is no finite number");
-  if (!(in.top_p > 0 && in.top_p <= 1)) return invalid("top_p is " + std::to_string(in.top_p) + "; it must lie in (0, 1]");
+  if (!(in.top_p > 0 && in.top_p <= 1))
+    return invalid("top_p is " + std::to_string(in.top_p) + "; it must lie in (0, 1]");
   const Result<uint32_t> k = top_k(in.extra_json);
   if (!k) return k.error();
   Result<std::vector<int32_t>> prompt = instance.render(text(in.messages_json));
@@ -157,7 +160,8 @@ void embed(gcop_instance *raw, const gcop_str *texts, size_t n, const gcop_op *o
 gcop_core core_table() {
   gcop_core table{};
   table.struct_size = sizeof table;
-  table.capabilities = GCOP_CORE_PARTS | GCOP_CORE_PARTIAL | GCOP_CORE_STOP | GCOP_CORE_PREFIX | GCOP_CORE_SEED | GCOP_CORE_CHOICES;
+  table.capabilities =
+      GCOP_CORE_PARTS | GCOP_CORE_PARTIAL | GCOP_CORE_STOP | GCOP_CORE_PREFIX | GCOP_CORE_SEED | GCOP_CORE_CHOICES;
   table.identity = identity;
   table.complete = complete;
   table.cancel = cancel;

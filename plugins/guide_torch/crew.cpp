@@ -35,7 +35,10 @@ void Crew::start(Entry entry, void *what, size_t chunks) {
   round_.notify_all();
   take_chunks(round, 0);
   for (int spins = 0; finished_.load(std::memory_order_acquire) != chunks;)
-    if (++spins < kSpins) _mm_pause(); else sched_yield();
+    if (++spins < kSpins)
+      _mm_pause();
+    else
+      sched_yield();
 }
 
 void Crew::take_chunks(uint32_t round, int worker) {

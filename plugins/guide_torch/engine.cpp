@@ -76,8 +76,10 @@ void Engine::loop() {
       std::unique_lock lock(mutex_);
       const auto something = [&] { return stop_ || poke_ || !new_sequences_.empty() || !new_jobs_.empty(); };
       // Held sequences and jobs without a step to make may still meet a deadline: look again soon.
-      if (!busy && batch_.idle() && jobs_.empty()) wake_.wait(lock, something);
-      else if (!busy) wake_.wait_for(lock, 20ms, something);
+      if (!busy && batch_.idle() && jobs_.empty())
+        wake_.wait(lock, something);
+      else if (!busy)
+        wake_.wait_for(lock, 20ms, something);
       poke_ = false;
       for (auto &sequence : new_sequences_) batch_.add(std::move(sequence));
       for (Job &job : new_jobs_) jobs_.push_back(std::move(job));
@@ -152,8 +154,10 @@ bool Engine::score(const ModelView &model, std::span<const std::span<const int32
     // shared token is run again: its logits belong to the first token that differs.
     const size_t shared = static_cast<size_t>(
         std::mismatch(tokens.begin(), tokens.end(), before.begin(), before.end()).first - tokens.begin());
-    if (shared > 0) std::copy_n(out - before.size(), shared, out);
-    else out[0] = 0;
+    if (shared > 0)
+      std::copy_n(out - before.size(), shared, out);
+    else
+      out[0] = 0;
     forward_alone(model, tokens, shared > 0 ? shared - 1 : 0, *pool, blocks, [&](int32_t from, int32_t n) {
       // Row i predicts token i + 1.
       const int32_t end = std::min<int32_t>(from + n, static_cast<int32_t>(tokens.size()) - 1);

@@ -20,15 +20,15 @@ namespace gcop::guide_torch {
 
 struct Job {
   const gcop_op *op = nullptr;
-  std::string writes;                    // the weights it changes, or empty
-  std::function<void()> run;             // answers the call; must not throw
+  std::string writes;                                            // the weights it changes, or empty
+  std::function<void()> run;                                     // answers the call; must not throw
   std::function<void(gcop_status, const std::string &)> refuse;  // answers it without running
-  uint64_t ticket = 0;                   // set by the engine
+  uint64_t ticket = 0;                                           // set by the engine
 };
 
 class Engine {
  public:
-  struct Parts {                         // moved in; the engine's from then on
+  struct Parts {  // moved in; the engine's from then on
     std::unique_ptr<Crew> crew;
     std::unique_ptr<Weights> weights;
     const Kernels *kernels = nullptr;
@@ -38,9 +38,9 @@ class Engine {
   explicit Engine(Parts parts);
   ~Engine();  // answers what is left as cancelled
 
-  void sample(SampleRequest request);    // [any]
-  void post(Job job);                    // [any]
-  void cancel(const gcop_op *op);        // [any] a hint: look now
+  void sample(SampleRequest request);  // [any]
+  void post(Job job);                  // [any]
+  void cancel(const gcop_op *op);      // [any] a hint: look now
 
   // For jobs, on the engine thread.
   Weights &weights() { return *parts_.weights; }
@@ -64,15 +64,15 @@ class Engine {
   Parts parts_;
   Forward forward_;
   Batch batch_;
-  std::deque<Job> jobs_;                 // engine thread
+  std::deque<Job> jobs_;  // engine thread
 
-  std::mutex mutex_;                     // guards what follows
+  std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
   std::vector<std::unique_ptr<Sequence>> new_sequences_;
   std::vector<Job> new_jobs_;
   uint64_t next_ticket_ = 1;
   bool poke_ = false, stop_ = false;
-  std::thread thread_;                   // last: starts when all else is there
+  std::thread thread_;  // last: starts when all else is there
 };
 
 // CLOCK_MONOTONIC in nanoseconds, as op deadlines are.

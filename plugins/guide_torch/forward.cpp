@@ -13,8 +13,8 @@ Forward::Forward(const Config &config, int64_t context, Crew &crew, const Kernel
   sin_table_.resize(context * half);
   for (int64_t d = 0; d < half; ++d) {
     // fp32 frequencies and angles, as Hugging Face computes them.
-    const float frequency =
-        static_cast<float>(1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(d) / static_cast<double>(config.head_dim)));
+    const float frequency = static_cast<float>(
+        1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(d) / static_cast<double>(config.head_dim)));
     for (int64_t t = 0; t < context; ++t) {
       const float angle = static_cast<float>(t) * frequency;
       cos_table_[t * half + d] = std::cos(angle);
@@ -37,7 +37,9 @@ Forward::Forward(const Config &config, int64_t context, Crew &crew, const Kernel
 }
 
 void Forward::multiply(std::span<const Product> products, const float *x, int k, int panels) {
-  struct Part { int product, begin, end; };
+  struct Part {
+    int product, begin, end;
+  };
   std::vector<Part> parts;
   for (size_t i = 0; i < products.size(); ++i) {
     const int n = products[i].n;
@@ -106,7 +108,8 @@ void Forward::attend(int64_t layer, KvPool &pool, std::span<const Row> rows) {
 
 void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> rows) {
   const int hidden = static_cast<int>(config_.hidden), inter = static_cast<int>(config_.intermediate);
-  const int q = static_cast<int>(config_.heads * config_.head_dim), kv = static_cast<int>(config_.kv_heads * config_.head_dim);
+  const int q = static_cast<int>(config_.heads * config_.head_dim),
+            kv = static_cast<int>(config_.kv_heads * config_.head_dim);
   const size_t lanes = lanes_, stride = hidden * lanes, qkv_stride = static_cast<size_t>(q + 2 * kv) * lanes;
   panels_ = static_cast<int>((rows.size() + lanes - 1) / lanes);
   positions(rows);
@@ -134,7 +137,8 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
                                     Product{layer.v, layer.v_bias, y + (q + kv) * lanes, qkv_stride, kv}},
              h_.data(), hidden, panels_);
     attend(i, pool, rows);
-    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}}, attended_.data(), q, panels_);
+    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}}, attended_.data(), q,
+             panels_);
     norm(layer.norm2, true);
     const int step = std::clamp((inter / (crew_.size() * 8) + 11) / 12 * 12, 12, 96);
     crew_.run((inter + step - 1) / step, [&](size_t part, int) {
@@ -143,7 +147,8 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
       kernels_.gemm(layer.up, nullptr, h_.data(), stride, up_.data(), inter * lanes, hidden, panels_, begin, end);
       kernels_.swiglu(gate_.data(), up_.data(), inter * lanes, panels_, begin, end);
     });
-    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}}, gate_.data(), inter, panels_);
+    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}}, gate_.data(), inter,
+             panels_);
   }
   norm(model.norm, true);
 }
@@ -158,7 +163,8 @@ void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
       const size_t i = p * lanes + l;
       head_scale_[i] = i < rows.size() ? rows[i].inverse_temperature : 1;
       float *to = head_x_.data() + p * hidden * lanes + l;
-      const float *from = i < rows.size() ? h_.data() + rows[i].row / lanes * hidden * lanes + rows[i].row % lanes : nullptr;
+      const float *from =
+          i < rows.size() ? h_.data() + rows[i].row / lanes * hidden * lanes + rows[i].row % lanes : nullptr;
       for (size_t k = 0; k < hidden; ++k) to[k * lanes] = from ? from[k * lanes] : 0;
     }
   });

@@ -21,7 +21,7 @@ struct Row {
 };
 
 struct HeadRow {
-  int row;                        // index into the rows of the last run()
+  int row;  // index into the rows of the last run()
   float inverse_temperature = 1;
 };
 
@@ -43,7 +43,12 @@ class Forward {
  private:
   void positions(std::span<const Row> rows);
   void attend(int64_t layer, KvPool &pool, std::span<const Row> rows);
-  struct Product { const float *w, *bias; float *y; size_t y_stride; int n; };
+  struct Product {
+    const float *w, *bias;
+    float *y;
+    size_t y_stride;
+    int n;
+  };
   void multiply(std::span<const Product> products, const float *x, int k, int panels);
 
   const Config config_;
@@ -55,7 +60,7 @@ class Forward {
   std::vector<float> x_, h_, qkv_, attended_, out_, gate_, up_, cos_, sin_;
   std::vector<float> head_x_, logits_, head_scale_;
   std::vector<LogitStats> stats_;
-  std::vector<std::vector<float>> scratch_;   // one per thread
+  std::vector<std::vector<float>> scratch_;  // one per thread
 };
 
 }  // namespace gcop::guide_torch

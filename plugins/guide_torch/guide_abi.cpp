@@ -38,12 +38,13 @@ gcop_status encode(gcop_instance *raw, gcop_str in, gcop_tokens_fn give, void *c
 std::optional<Error> check_ids(Instance &instance, const int32_t *tokens, size_t n, const char *what) {
   for (size_t i = 0; i < n; ++i)
     if (tokens[i] < 0 || tokens[i] >= instance.vocab())
-      return invalid(std::string(what) + ": token id " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
-                     " is outside the vocabulary of " + std::to_string(instance.vocab()));
+      return invalid(std::string(what) + ": token id " + std::to_string(tokens[i]) + " at position " +
+                     std::to_string(i) + " is outside the vocabulary of " + std::to_string(instance.vocab()));
   return std::nullopt;
 }
 
-gcop_status decode(gcop_instance *raw, const int32_t *tokens, size_t n, gcop_text_fn give, void *ctx, gcop_error *error) {
+gcop_status decode(gcop_instance *raw, const int32_t *tokens, size_t n, gcop_text_fn give, void *ctx,
+                   gcop_error *error) {
   return blocking(error, [&]() -> std::optional<Error> {
     if (auto wrong = check_ids(from(raw), tokens, n, "decode")) return wrong;
     const std::string out = from(raw).tokenizer().decode({tokens, n});
@@ -89,8 +90,10 @@ void submit(gcop_instance *raw, const gcop_sample_request *in, const gcop_op *op
       if (in->stop[i].len) request.stop.push_back(text(in->stop[i]));
     request.done = [op, done](SampleResult &&r) { answer_rollout(op, done, r); };
     std::optional<Error> bad = check_ids(from(raw), in->prompt, in->prompt_len, "prompt");
-    if (in->prompt_len == 0) bad = invalid("the prompt is empty; a sample needs at least one token");
-    else if (in->max_tokens == 0) bad = invalid("max_tokens is 0; it must be at least 1");
+    if (in->prompt_len == 0)
+      bad = invalid("the prompt is empty; a sample needs at least one token");
+    else if (in->max_tokens == 0)
+      bad = invalid("max_tokens is 0; it must be at least 1");
     else if (!std::isfinite(in->temperature) || in->temperature < 0)
       bad = invalid("temperature is " + std::to_string(in->temperature) + "; it must be 0 (greedy) or more");
     else if (!(in->top_p > 0 && in->top_p <= 1))
@@ -177,13 +180,16 @@ void train(gcop_instance *raw, const gcop_train_request *in, const gcop_op *op, 
 // Calls without a result. `names` were copied, so that nothing of the host's is read late.
 template <class Body>
 void plain(gcop_instance *raw, const gcop_op *op, gcop_done done, const std::string &writes, Body body) {
-  const auto answer = [op, done](gcop_status status, const std::string &why, const Unit *) { done(op, status, view(why)); };
+  const auto answer = [op, done](gcop_status status, const std::string &why, const Unit *) {
+    done(op, status, view(why));
+  };
   starting([&] { post_job<Unit>(from(raw), op, writes, body, answer); },
            [&](const Error &e) { answer(static_cast<gcop_status>(e.code), e.message, nullptr); });
 }
 
 void copy(gcop_instance *raw, gcop_str source, gcop_str to, const gcop_op *op, gcop_done done) {
-  plain(raw, op, done, text(to), [&i = from(raw), source = or_current(source), to = text(to)] { return i.copy(source, to); });
+  plain(raw, op, done, text(to),
+        [&i = from(raw), source = or_current(source), to = text(to)] { return i.copy(source, to); });
 }
 
 void drop(gcop_instance *raw, gcop_str name, const gcop_op *op, gcop_done done) {
@@ -197,7 +203,8 @@ void save(gcop_instance *raw, gcop_str name, gcop_str dir, uint32_t flags, const
 }
 
 void load(gcop_instance *raw, gcop_str name, gcop_str dir, const gcop_op *op, gcop_done done) {
-  plain(raw, op, done, or_current(name), [&i = from(raw), name = or_current(name), dir = text(dir)] { return i.load(name, dir); });
+  plain(raw, op, done, or_current(name),
+        [&i = from(raw), name = or_current(name), dir = text(dir)] { return i.load(name, dir); });
 }
 
 void cancel(gcop_instance *raw, const gcop_op *op) { from(raw).engine().cancel(op); }

@@ -40,23 +40,28 @@ Result<Settings> parse_settings(const std::string &text) {
       return invalid("guide_torch has no option \"" + key + "\"; it has " + names);
     }
     const std::string type = known[key].value("type", "string");
-    const bool fits = type == "string" ? value.is_string() : type == "object" ? value.is_object()
-                    : type == "boolean" ? value.is_boolean() : value.is_number_integer();
+    const bool fits = type == "string"    ? value.is_string()
+                      : type == "object"  ? value.is_object()
+                      : type == "boolean" ? value.is_boolean()
+                                          : value.is_number_integer();
     if (!fits) return invalid("guide_torch: " + key + " is " + value.dump() + ", not of type " + type);
     if (type != "integer") continue;
     const bool negative = value.is_number_unsigned() ? false : value.get<int64_t>() < 0;
     const auto least = known[key].value("minimum", int64_t{0}), most = known[key].value("maximum", INT64_MAX);
-    if (negative || (key != "seed" && (value.get<uint64_t>() > static_cast<uint64_t>(most) || value.get<int64_t>() < least)))
+    if (negative ||
+        (key != "seed" && (value.get<uint64_t>() > static_cast<uint64_t>(most) || value.get<int64_t>() < least)))
       return invalid("guide_torch: " + key + " is " + value.dump() + "; it must be at least " + std::to_string(least) +
                      (most == INT64_MAX ? "" : " and at most " + std::to_string(most)));
   }
   s.model = json.value("model", "");
   if (json.contains("random")) s.random = json["random"].dump();
-  if (s.model.empty() == s.random.empty()) return invalid("guide_torch wants either \"model\" (a path) or \"random\" (sizes)");
+  if (s.model.empty() == s.random.empty())
+    return invalid("guide_torch wants either \"model\" (a path) or \"random\" (sizes)");
   while (s.model.size() > 1 && s.model.back() == '/') s.model.pop_back();
   s.name = json.value("name", s.model.empty() ? "random" : s.model.substr(s.model.find_last_of('/') + 1));
   s.role = json.value("role", s.role);
-  if (s.role != "guide" && s.role != "core") return invalid("guide_torch: role is \"" + s.role + "\"; it is guide or core");
+  if (s.role != "guide" && s.role != "core")
+    return invalid("guide_torch: role is \"" + s.role + "\"; it is guide or core");
   s.threads = json.value("threads", s.threads);
   s.context = json.value("context", s.context);
   s.max_batch = json.value("max_batch", s.max_batch);
@@ -71,9 +76,11 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   Engine::Parts parts;
   parts.kernels = pick_kernels();
   if (!parts.kernels)
-    return Error{Code::unsupported, "guide_torch: this CPU has neither AVX-512 nor AVX2 with FMA, which the engine needs", {}};
-  parts.crew = std::make_unique<Crew>(settings.threads > 0 ? static_cast<int>(settings.threads)
-                                                           : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+    return Error{
+        Code::unsupported, "guide_torch: this CPU has neither AVX-512 nor AVX2 with FMA, which the engine needs", {}};
+  parts.crew =
+      std::make_unique<Crew>(settings.threads > 0 ? static_cast<int>(settings.threads)
+                                                  : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
   TokenizerData tokens;
   std::shared_ptr<Arena> arena;
   if (settings.model.empty()) {
@@ -100,8 +107,10 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   }
   const Config &config = self->config_;
   if (config.head_dim % 16 != 0)
-    return Error{Code::unsupported, "model '" + settings.name + "' has heads of " + std::to_string(config.head_dim) +
-                                        " dimensions; the engine computes multiples of 16", {}};
+    return Error{Code::unsupported,
+                 "model '" + settings.name + "' has heads of " + std::to_string(config.head_dim) +
+                     " dimensions; the engine computes multiples of 16",
+                 {}};
   const auto special = [&](int32_t id) {
     return id >= 0 && id < static_cast<int32_t>(tokens.tokens.size()) ? tokens.tokens[id] : std::string();
   };
@@ -113,12 +122,13 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   self->tokenizer_ = std::move(*tokenizer);
 
   const size_t block = KvPool::block_bytes(config);
-  parts.limits.context = settings.context > 0 ? std::min(settings.context, config.context) : std::min<int64_t>(config.context, 8192);
+  parts.limits.context =
+      settings.context > 0 ? std::min(settings.context, config.context) : std::min<int64_t>(config.context, 8192);
   parts.limits.max_batch = static_cast<int>(settings.max_batch);
   parts.limits.reuse = settings.prefix_reuse;
-  parts.limits.kv_bytes = settings.kv_bytes > 0
-      ? settings.kv_bytes
-      : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(parts.limits.context)));
+  parts.limits.kv_bytes =
+      settings.kv_bytes > 0 ? settings.kv_bytes
+                            : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(parts.limits.context)));
   if (parts.limits.kv_bytes < block)
     return invalid("guide_torch: kv_bytes is " + std::to_string(settings.kv_bytes) + "; one block of 16 tokens takes " +
                    std::to_string(block));
@@ -126,11 +136,21 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   parts.tokenizer = self->tokenizer_.get();
 
   self->identity_ = std::string("guide_torch/") + kVersion + " " + settings.name + " " + self->identity_;
-  self->info_ = Json{{"name", settings.name}, {"architecture", config.arch}, {"parameters", parts.weights->layout().count},
-                     {"layers", config.layers}, {"hidden", config.hidden}, {"context", parts.limits.context},
-                     {"vocabulary", config.vocab}, {"eos", self->tokenizer_->data().eos}, {"device", "cpu"}, {"kernels", parts.kernels->name},
-                     {"threads", parts.crew->size()}, {"bytes", parts.weights->layout().floats * sizeof(float)},
-                     {"kv_bytes", parts.limits.kv_bytes}, {"max_batch", parts.limits.max_batch}}.dump();
+  self->info_ = Json{{"name", settings.name},
+                     {"architecture", config.arch},
+                     {"parameters", parts.weights->layout().count},
+                     {"layers", config.layers},
+                     {"hidden", config.hidden},
+                     {"context", parts.limits.context},
+                     {"vocabulary", config.vocab},
+                     {"eos", self->tokenizer_->data().eos},
+                     {"device", "cpu"},
+                     {"kernels", parts.kernels->name},
+                     {"threads", parts.crew->size()},
+                     {"bytes", parts.weights->layout().floats * sizeof(float)},
+                     {"kv_bytes", parts.limits.kv_bytes},
+                     {"max_batch", parts.limits.max_batch}}
+                    .dump();
   self->core = core_table();
   self->guide = guide_table();
   self->embedder = embedder_table(config.hidden);
@@ -143,7 +163,8 @@ Result<std::vector<int32_t>> Instance::render(const std::string &messages_json) 
   if (!json.is_array() || json.empty()) return invalid("messages are no JSON list of {\"role\":...,\"content\":...}");
   std::vector<Message> messages;
   for (const Json &m : json) {
-    if (!m.is_object() || !m.contains("role") || !m.contains("content") || !m["role"].is_string() || !m["content"].is_string())
+    if (!m.is_object() || !m.contains("role") || !m.contains("content") || !m["role"].is_string() ||
+        !m["content"].is_string())
       return invalid("message " + std::to_string(messages.size() + 1) + " is " + m.dump().substr(0, 80) +
                      "; it needs the texts \"role\" and \"content\"");
     messages.push_back({m["role"], m["content"]});
@@ -193,7 +214,8 @@ Result<> Instance::save(const std::string &name, const std::string &dir, bool op
   if (!version) return engine_->weights().unknown(name);
   std::vector<TensorOut> tensors;
   for (const Parameter &p : engine_->weights().layout().parameters)
-    tensors.push_back({p.name, p.shape, [arena = version->arena, offset = p.offset] { return arena->data() + offset; }});
+    tensors.push_back(
+        {p.name, p.shape, [arena = version->arena, offset = p.offset] { return arena->data() + offset; }});
   std::vector<FileOut> more;
   if (optimizer)
     more.push_back({kOptimizerFile, [this](const std::string &path) { return trainer().optimizer().write(path); }});
@@ -204,17 +226,21 @@ Result<> Instance::load(const std::string &name, const std::string &dir) {
   const Result<std::unique_ptr<ModelFile>> file = ModelFile::open(dir);
   if (!file) return file.error();
   const auto shape = [](const Config &c) {
-    return std::make_tuple(c.arch, c.vocab, c.hidden, c.layers, c.heads, c.kv_heads, c.head_dim, c.intermediate, c.tied, c.qkv_bias);
+    return std::make_tuple(c.arch, c.vocab, c.hidden, c.layers, c.heads, c.kv_heads, c.head_dim, c.intermediate, c.tied,
+                           c.qkv_bias);
   };
   if (shape((*file)->config()) != shape(config_))
-    return invalid("'" + dir + "' holds a model of another shape than '" + settings_.name + "'; load it as a model of its own");
+    return invalid("'" + dir + "' holds a model of another shape than '" + settings_.name +
+                   "'; load it as a model of its own");
   Result<std::shared_ptr<Arena>> arena = read_weights(**file, engine_->weights().layout(), engine_->crew());
   if (!arena) return arena.error();
   if (name == "current") {
     const std::string path = dir + "/" + kOptimizerFile;
     struct stat there;
-    if (stat(path.c_str(), &there) != 0) trainer().optimizer().reset();
-    else if (Result<> read = trainer().optimizer().read(path); !read) return read;
+    if (stat(path.c_str(), &there) != 0)
+      trainer().optimizer().reset();
+    else if (Result<> read = trainer().optimizer().read(path); !read)
+      return read;
   }
   engine_->weights().put(name, std::move(*arena));
   engine_->weights_changed(name);

@@ -49,7 +49,7 @@ class Instance {
   Result<> save(const std::string &name, const std::string &dir, bool optimizer);
   Result<> load(const std::string &name, const std::string &dir);
 
-  gcop_core core;          // tables, filled in by make()
+  gcop_core core;  // tables, filled in by make()
   gcop_guide guide;
   gcop_embedder embedder;
 
@@ -63,8 +63,8 @@ class Instance {
   std::string template_source_;
   std::unique_ptr<ChatTemplate> template_;
   std::string identity_, info_;
-  std::unique_ptr<Trainer> trainer_;   // made by the first call that needs it
-  std::unique_ptr<Engine> engine_;     // last: its thread ends first
+  std::unique_ptr<Trainer> trainer_;  // made by the first call that needs it
+  std::unique_ptr<Engine> engine_;    // last: its thread ends first
 };
 
 gcop_core core_table();
@@ -90,10 +90,14 @@ void post_job(Instance &instance, const gcop_op *op, std::string writes, Body bo
     } catch (...) {
       result.emplace(current_exception_error());
     }
-    if (*result) answer(GCOP_OK, std::string(), &result->value());
-    else answer(static_cast<gcop_status>(result->error().code), result->error().message, nullptr);
+    if (*result)
+      answer(GCOP_OK, std::string(), &result->value());
+    else
+      answer(static_cast<gcop_status>(result->error().code), result->error().message, nullptr);
   };
-  job.refuse = [answer](gcop_status status, const std::string &why) { answer(status, why, static_cast<const T *>(nullptr)); };
+  job.refuse = [answer](gcop_status status, const std::string &why) {
+    answer(status, why, static_cast<const T *>(nullptr));
+  };
   instance.engine().post(std::move(job));
 }
 

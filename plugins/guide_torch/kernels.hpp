@@ -1,7 +1,7 @@
 // The arithmetic of a decoder step on the CPU, one table of functions per instruction set, chosen once at run time.
 //
-// Activations lie in panels: [panel][feature][lane], one token per lane. A weight matrix stays as the model file has it,
-// [out][in]; one weight is broadcast against the lanes of a panel. So weights are read once for up to two panels of
+// Activations lie in panels: [panel][feature][lane], one token per lane. A weight matrix stays as the model file has
+// it, [out][in]; one weight is broadcast against the lanes of a panel. So weights are read once for up to two panels of
 // tokens, nothing is packed, and the trainer works on the same memory. Each value is summed in one fixed order that
 // does not depend on what else is in the batch: alone, batched, sampled or scored, a token gets the same bits.
 //

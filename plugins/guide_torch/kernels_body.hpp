@@ -49,8 +49,7 @@ inline void tile(const float *w, size_t ldw, const float *x, size_t x_stride, fl
                  bool fresh, const float *bias) {
   Vec acc[R][P];
   for (int r = 0; r < R; ++r)
-    for (int p = 0; p < P; ++p)
-      acc[r][p] = fresh ? splat(bias ? bias[r] : 0.0f) : load(y + p * y_stride + r * L);
+    for (int p = 0; p < P; ++p) acc[r][p] = fresh ? splat(bias ? bias[r] : 0.0f) : load(y + p * y_stride + r * L);
   int i = 0;
   for (; i + 16 <= k; i += 16) {
     for (int r = 0; r < R; ++r) _mm_prefetch(reinterpret_cast<const char *>(w + (R + r) * ldw + i), _MM_HINT_T0);

@@ -19,14 +19,16 @@ class KvPool {
 
   int32_t blocks() const { return static_cast<int32_t>(references_.size()); }
   int32_t free() const { return static_cast<int32_t>(free_.size()); }
-  int32_t take();               // one reference; there must be a free one
+  int32_t take();  // one reference; there must be a free one
   void share(int32_t block) { ++references_[block]; }
   void release(int32_t block);
   void copy(int32_t from, int32_t to);  // contents
 
   size_t block_floats() const { return block_floats_; }
   // Block b's keys [head_dim][16] or values [16][head_dim] are at this + b * block_floats().
-  float *keys(int64_t layer, int64_t head) const { return arena_.data() + ((layer * 2) * heads_ + head) * head_floats_; }
+  float *keys(int64_t layer, int64_t head) const {
+    return arena_.data() + ((layer * 2) * heads_ + head) * head_floats_;
+  }
   float *values(int64_t layer, int64_t head) const {
     return arena_.data() + ((layer * 2 + 1) * heads_ + head) * head_floats_;
   }

@@ -8,7 +8,10 @@ namespace gcop::guide_torch {
 namespace {
 
 // -min(min(w, delta) A, clip(w) A) and its derivative by log w.
-struct Term { double value, slope; bool clipped; };
+struct Term {
+  double value, slope;
+  bool clipped;
+};
 Term surrogate(double w, double a, const gcop_loss_options &o) {
   const bool capped = o.clip_delta > 0 && w > o.clip_delta;
   const double low = 1 - static_cast<double>(o.clip_low), high = 1 + static_cast<double>(o.clip_high);

@@ -27,7 +27,7 @@ struct LossSums {
 };
 
 // Adds this sequence's part to `sums`; slopes[t] = d loss / d logprobs[t].
-void add_loss(const LossTokens &tokens, const gcop_loss_options &options, const LossScale &scale, std::span<float> slopes,
-              LossSums &sums);
+void add_loss(const LossTokens &tokens, const gcop_loss_options &options, const LossScale &scale,
+              std::span<float> slopes, LossSums &sums);
 
 }  // namespace gcop::guide_torch

@@ -1,5 +1,5 @@
-// How a micro-batch of sequences lies in memory: one row for each token, no padding, and what neighbouring sequences have
-// in common at their start (a group's prompt) only once. Plain values.
+// How a micro-batch of sequences lies in memory: one row for each token, no padding, and what neighbouring sequences
+// have in common at their start (a group's prompt) only once. Plain values.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -40,8 +40,16 @@ const void *query(gcop_instance *raw, const char *id) {
 
 extern "C" GCOP_EXPORT const gcop_plugin *gcop_plugin_entry(uint32_t host_major, uint32_t host_minor) {
   using namespace gcop::guide_torch;
-  static const gcop_plugin descriptor = {sizeof(gcop_plugin), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, "gcop.guide_torch", kVersion,
-                                         "local guide, core and embedder: Llama and Qwen2 models on the CPU through LibTorch",
-                                         kConfigSchema, create, destroy, query};
+  static const gcop_plugin descriptor = {
+      sizeof(gcop_plugin),
+      GCOP_ABI_MAJOR,
+      GCOP_ABI_MINOR,
+      "gcop.guide_torch",
+      kVersion,
+      "local guide, core and embedder: Llama and Qwen2 models on the CPU through LibTorch",
+      kConfigSchema,
+      create,
+      destroy,
+      query};
   return host_major == GCOP_ABI_MAJOR && host_minor == GCOP_ABI_MINOR ? &descriptor : nullptr;
 }

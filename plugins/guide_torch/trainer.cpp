@@ -14,7 +14,7 @@ namespace gcop::guide_torch {
 
 namespace {
 constexpr size_t kMicroRows = 1024;  // of one forward and backward, at most
-constexpr size_t kMaxSlots = 4;        // each costs a gradient arena
+constexpr size_t kMaxSlots = 4;      // each costs a gradient arena
 
 std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
 }  // namespace
@@ -34,7 +34,8 @@ Result<size_t> Trainer::check(const gcop_train_request &r) const {
   if (policy && o.reduction == GCOP_REDUCE_DR_GRPO && o.max_len == 0)
     return invalid("the reduction dr_grpo divides by max_len, which is 0; set it to the longest completion allowed");
   if (policy && o.kl_beta != 0 && !r.ref_logprobs)
-    return invalid("kl_beta is " + std::to_string(o.kl_beta) + " but there are no ref_logprobs; score the reference first");
+    return invalid("kl_beta is " + std::to_string(o.kl_beta) +
+                   " but there are no ref_logprobs; score the reference first");
   size_t masked = 0;
   for (size_t i = 0; i < r.n; ++i) {
     const uint64_t begin = r.offsets[i], end = r.offsets[i + 1];
@@ -83,14 +84,17 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
   std::vector<LossSums> sums(slots);
   // More threads inside a slot only where its products are large enough to pay for the barriers.
   const double work = static_cast<double>(layout_.count * all_rows);
-  const int threads = work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
+  const int threads =
+      work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
   crew_.run(slots, [&](size_t slot, int) {
     try {
       std::memset(gradients_[slot]->data(), 0, layout_.floats * sizeof(float));
       Backward backward(config_, layout_, weights, *gradients_[slot], static_cast<int64_t>(longest), threads);
       for (size_t i = slot; i < batches.size() && !failed[slot]; i += slots) {
-        if (cancelled()) failed[slot] = Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};
-        else if (Result<> done = backward.run(r, batches[i].first, batches[i].second, scale); !done) failed[slot] = done.error();
+        if (cancelled())
+          failed[slot] = Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};
+        else if (Result<> done = backward.run(r, batches[i].first, batches[i].second, scale); !done)
+          failed[slot] = done.error();
       }
       sums[slot] = backward.sums();
     } catch (...) {
@@ -130,7 +134,8 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
 
   const double tokens = static_cast<double>(*masked);
   const bool policy = r.loss->objective == GCOP_OBJECTIVE_POLICY;
-  return TrainStats{all.loss, all.kl / tokens, all.entropy / tokens, all.clipped / tokens, policy ? all.ratio_max : 1, norm, *masked};
+  return TrainStats{all.loss, all.kl / tokens, all.entropy / tokens, all.clipped / tokens, policy ? all.ratio_max : 1,
+                    norm,     *masked};
 }
 
 }  // namespace gcop::guide_torch

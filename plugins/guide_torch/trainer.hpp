@@ -24,7 +24,8 @@ class Trainer {
   Trainer(const Config &config, const Layout &layout, int64_t context, Crew &crew);
   ~Trainer();
 
-  // Changes `weights` and the optimizer's state, or neither when it fails. The request's pointers hold until the return.
+  // Changes `weights` and the optimizer's state, or neither when it fails. The request's pointers hold until the
+  // return.
   Result<TrainStats> step(Arena &weights, const gcop_train_request &request, const std::function<bool()> &cancelled);
   AdamW &optimizer() { return optimizer_; }
 

@@ -14,8 +14,8 @@
 namespace gcop::guide_torch {
 
 Arena::Arena(size_t floats) : floats_(floats) {
-  void *at = mmap(nullptr, floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1, 0);
+  void *at =
+      mmap(nullptr, floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) throw std::bad_alloc();
   madvise(at, floats * sizeof(float), MADV_HUGEPAGE);  // a wish: fewer address translations while weights stream
   data_ = static_cast<float *>(at);
@@ -144,17 +144,20 @@ Result<Config> random_config(const std::string &json, int64_t tokenizer_vocab) {
   Config config;
   config.arch = "llama";
   config.tied = true;
-  const std::map<std::string, std::pair<int64_t *, int64_t>> sizes = {
-      {"layers", {&config.layers, 2}},         {"hidden", {&config.hidden, 64}},
-      {"heads", {&config.heads, 4}},           {"kv_heads", {&config.kv_heads, 2}},
-      {"intermediate", {&config.intermediate, 128}}, {"vocab", {&config.vocab, tokenizer_vocab}},
-      {"context", {&config.context, 1024}}};
+  const std::map<std::string, std::pair<int64_t *, int64_t>> sizes = {{"layers", {&config.layers, 2}},
+                                                                      {"hidden", {&config.hidden, 64}},
+                                                                      {"heads", {&config.heads, 4}},
+                                                                      {"kv_heads", {&config.kv_heads, 2}},
+                                                                      {"intermediate", {&config.intermediate, 128}},
+                                                                      {"vocab", {&config.vocab, tokenizer_vocab}},
+                                                                      {"context", {&config.context, 1024}}};
   if (!given.is_object()) return invalid("\"random\" is a table of sizes: {\"layers\":2,\"hidden\":64,...}");
   for (const auto &[key, entry] : sizes) *entry.first = entry.second;
   for (const auto &[key, value] : given.items()) {
     const auto it = sizes.find(key);
     if (it == sizes.end())
-      return invalid("\"random\" has no size \"" + key + "\"; it has layers, hidden, heads, kv_heads, intermediate, vocab, context");
+      return invalid("\"random\" has no size \"" + key +
+                     "\"; it has layers, hidden, heads, kv_heads, intermediate, vocab, context");
     if (!value.is_number_integer() || value.get<int64_t>() <= 0 || value.get<int64_t>() > (1 << 24))
       return invalid("\"random\": " + key + " is " + value.dump() + "; a positive whole number is wanted");
     *it->second.first = value.get<int64_t>();

@@ -42,8 +42,8 @@ struct Layout {
   explicit Layout(const Config &config);
   size_t index(const std::string &name) const;  // of a name that is there
   std::vector<Parameter> parameters;
-  size_t floats = 0;   // of an arena
-  size_t count = 0;    // parameters without the gaps
+  size_t floats = 0;  // of an arena
+  size_t count = 0;   // parameters without the gaps
 };
 
 // Pointers into one arena, as the forward pass wants them.
@@ -69,9 +69,9 @@ class Weights {
   const Config &config() const { return config_; }
   const Layout &layout() const { return layout_; }
   const Version *find(const std::string &name) const;
-  std::string names() const;                       // "current, sft": for messages
+  std::string names() const;  // "current, sft": for messages
   void put(const std::string &name, std::shared_ptr<Arena> arena);
-  void changed(const std::string &name);           // its arena was written in place
+  void changed(const std::string &name);  // its arena was written in place
   Result<> copy(const std::string &from, const std::string &to);
   Result<> drop(const std::string &name);
   Error unknown(const std::string &name) const;

@@ -22,7 +22,10 @@ inline gcop_str view(const std::string &s) { return {s.data(), s.size()}; }
 inline std::string text(gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); }
 
 inline const gcop_host *host() {
-  static const gcop_host h = {sizeof(gcop_host), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, [](const gcop_host *, int32_t, gcop_str) {},
+  static const gcop_host h = {sizeof(gcop_host),
+                              GCOP_ABI_MAJOR,
+                              GCOP_ABI_MINOR,
+                              [](const gcop_host *, int32_t, gcop_str) {},
                               [](const gcop_host *, void (*fn)(void *), void *arg) { fn(arg); },
                               [](const gcop_host *, const char *) -> const void * { return nullptr; }};
   return &h;
@@ -121,7 +124,9 @@ class Model {
     core = static_cast<const gcop_core *>(plugin()->query(raw, GCOP_CORE));
     embedder = static_cast<const gcop_embedder *>(plugin()->query(raw, GCOP_EMBEDDER));
   }
-  ~Model() { if (raw) plugin()->destroy(raw); }
+  ~Model() {
+    if (raw) plugin()->destroy(raw);
+  }
   Model(const Model &) = delete;
   Model &operator=(const Model &) = delete;
 
@@ -136,8 +141,10 @@ class Model {
     std::string out;
     gcop_error error{};
     error.struct_size = sizeof error;
-    REQUIRE(guide->decode(raw, tokens.data(), tokens.size(),
-                          [](void *ctx, gcop_str s) { *static_cast<std::string *>(ctx) = plugged::text(s); }, &out, &error) == GCOP_OK);
+    REQUIRE(guide->decode(
+                raw, tokens.data(), tokens.size(),
+                [](void *ctx, gcop_str s) { *static_cast<std::string *>(ctx) = plugged::text(s); }, &out,
+                &error) == GCOP_OK);
     return out;
   }
   std::vector<int32_t> render(const std::string &messages) const {
@@ -148,7 +155,8 @@ class Model {
     return out;
   }
 
-  std::unique_ptr<Rollout> start(std::vector<int32_t> prompt, const Ask &ask, std::unique_ptr<Rollout> r = nullptr) const {
+  std::unique_ptr<Rollout> start(std::vector<int32_t> prompt, const Ask &ask,
+                                 std::unique_ptr<Rollout> r = nullptr) const {
     if (!r) r = std::make_unique<Rollout>();
     r->prompt = std::move(prompt);
     r->weights = ask.weights;
@@ -186,11 +194,15 @@ class Model {
     return r;
   }
 
-  Plain score(const std::vector<std::vector<int32_t>> &sequences, std::vector<float> *out, const std::string &weights = {}) const {
+  Plain score(const std::vector<std::vector<int32_t>> &sequences, std::vector<float> *out,
+              const std::string &weights = {}) const {
     std::vector<uint64_t> offsets = {0};
     std::vector<int32_t> tokens;
     for (const auto &s : sequences) tokens.insert(tokens.end(), s.begin(), s.end()), offsets.push_back(tokens.size());
-    struct Scoring : Pending { Plain plain; std::vector<float> values; } p;
+    struct Scoring : Pending {
+      Plain plain;
+      std::vector<float> values;
+    } p;
     gcop_score_request q{sizeof q, 0, view(weights), sequences.size(), offsets.data(), tokens.data()};
     guide->score(raw, &q, &p.op, [](const gcop_op *op, gcop_status status, gcop_str error, const float *v, size_t n) {
       auto &me = static_cast<Scoring &>(Pending::of(op));
@@ -216,10 +228,15 @@ class Model {
     o.max_len = 32;
     return o;
   }
-  static gcop_optimizer_options adamw(float lr) { return {sizeof(gcop_optimizer_options), lr, 0.9f, 0.999f, 1e-8f, 0, 1, 0}; }
+  static gcop_optimizer_options adamw(float lr) {
+    return {sizeof(gcop_optimizer_options), lr, 0.9f, 0.999f, 1e-8f, 0, 1, 0};
+  }
 
-  Trained train(const Batch &b, const gcop_loss_options &loss, const gcop_optimizer_options &optimizer, uint64_t expect = 0) const {
-    struct Training : Pending { Trained out; } p;
+  Trained train(const Batch &b, const gcop_loss_options &loss, const gcop_optimizer_options &optimizer,
+                uint64_t expect = 0) const {
+    struct Training : Pending {
+      Trained out;
+    } p;
     gcop_train_request q{};
     q.struct_size = sizeof q;
     q.n = b.offsets.size() - 1;
@@ -265,7 +282,9 @@ class Model {
   }
   template <class Start>
   static Plain plain(Start start) {
-    struct Waiting : Pending { Plain out; } p;
+    struct Waiting : Pending {
+      Plain out;
+    } p;
     start(&p.op, [](const gcop_op *op, gcop_status status, gcop_str error) {
       auto &me = static_cast<Waiting &>(Pending::of(op));
       me.out = {status, plugged::text(error)};
@@ -276,7 +295,8 @@ class Model {
   }
 };
 
-inline const std::string kTiny = R"({"random":{"layers":2,"hidden":64,"heads":4,"kv_heads":2,"intermediate":128,"context":512},"seed":7,"threads":2})";
+inline const std::string kTiny =
+    R"({"random":{"layers":2,"hidden":64,"heads":4,"kv_heads":2,"intermediate":128,"context":512},"seed":7,"threads":2})";
 
 // A folder of this test's own, gone at its end.
 struct TempDir {
@@ -291,7 +311,8 @@ struct TempDir {
 // A real model's file, or "" where this machine has none.
 inline std::string find_model(const std::string &name, const std::string &file, const std::string &short_name) {
   std::vector<std::string> places;
-  if (const char *dir = std::getenv("GCOP_TEST_MODELS")) places = {std::string(dir) + "/" + file, std::string(dir) + "/" + short_name};
+  if (const char *dir = std::getenv("GCOP_TEST_MODELS"))
+    places = {std::string(dir) + "/" + file, std::string(dir) + "/" + short_name};
   const char *home = std::getenv("GCOP_HOME"), *user = std::getenv("HOME");
   const std::string cache = home ? home : std::string(user ? user : "") + "/.cache/gcop";
   places.push_back(cache + "/models/" + name + "/" + file);

@@ -12,7 +12,8 @@ struct Reply : Pending {
   uint64_t input = 0, cached = 0, output = 0;
 };
 
-std::unique_ptr<Reply> start(const Model &m, const std::string &messages, gcop_core_request q, std::unique_ptr<Reply> r = nullptr) {
+std::unique_ptr<Reply> start(const Model &m, const std::string &messages, gcop_core_request q,
+                             std::unique_ptr<Reply> r = nullptr) {
   if (!r) r = std::make_unique<Reply>();
   q.struct_size = sizeof q;
   q.messages_json = view(messages);
@@ -35,7 +36,8 @@ std::unique_ptr<Reply> start(const Model &m, const std::string &messages, gcop_c
   return r;
 }
 
-std::unique_ptr<Reply> ask(const Model &m, const std::string &messages, const gcop_core_request &q, std::unique_ptr<Reply> r = nullptr) {
+std::unique_ptr<Reply> ask(const Model &m, const std::string &messages, const gcop_core_request &q,
+                           std::unique_ptr<Reply> r = nullptr) {
   r = start(m, messages, q, std::move(r));
   r->wait();
   return r;
@@ -72,7 +74,9 @@ TEST_CASE("a core answers over the chat template, counts tokens and cuts stop st
   const gcop_str stops[] = {view(stop)};
   q.stop = stops;
   q.n_stop = 1;
-  q.part = [](const gcop_op *op, uint32_t, gcop_str piece) { static_cast<Reply &>(Pending::of(op)).streamed += plugged::text(piece); };
+  q.part = [](const gcop_op *op, uint32_t, gcop_str piece) {
+    static_cast<Reply &>(Pending::of(op)).streamed += plugged::text(piece);
+  };
   auto cut = ask(m, kHello, q);
   CHECK(cut->finish[0] == "stop");
   CHECK(cut->texts[0] == first->texts[0].substr(0, first->texts[0].find(stop)));
@@ -97,7 +101,8 @@ TEST_CASE("choices, a given prefix, and what is refused") {
   CHECK(led->status == GCOP_OK);
   CHECK(led->input + led->cached == plain->input + plain->cached + prefix.size());  // a byte is a token here
   q.prefix = {};
-  const auto refused = [&](const std::string &messages, const gcop_core_request &bad, gcop_status status, const std::string &part) {
+  const auto refused = [&](const std::string &messages, const gcop_core_request &bad, gcop_status status,
+                           const std::string &part) {
     auto out = ask(m, messages, bad);
     CHECK(out->status == status);
     CHECK_MESSAGE(out->error.find(part) != std::string::npos, out->error);
@@ -136,17 +141,22 @@ TEST_CASE("embeddings have norm 1 and tell texts apart") {
   REQUIRE(m.embedder->dim == 64);
   const std::string a = "one text", b = "another, longer text that says more";
   const gcop_str texts[] = {view(a), view(b), view(a)};
-  struct Embedding : Pending { std::vector<float> out; gcop_status status = -1; } p;
-  m.embedder->embed(m.raw, texts, 3, &p.op, [](const gcop_op *op, gcop_status status, gcop_str, const float *v, size_t n) {
-    auto &me = static_cast<Embedding &>(Pending::of(op));
-    me.status = status;
-    me.out.assign(v, v + n);
-    me.answered();
-  });
+  struct Embedding : Pending {
+    std::vector<float> out;
+    gcop_status status = -1;
+  } p;
+  m.embedder->embed(m.raw, texts, 3, &p.op,
+                    [](const gcop_op *op, gcop_status status, gcop_str, const float *v, size_t n) {
+                      auto &me = static_cast<Embedding &>(Pending::of(op));
+                      me.status = status;
+                      me.out.assign(v, v + n);
+                      me.answered();
+                    });
   p.wait();
   REQUIRE(p.out.size() == 3 * 64);
   double norm = 0, ab = 0, aa = 0;
-  for (size_t i = 0; i < 64; ++i) norm += p.out[i] * p.out[i], ab += p.out[i] * p.out[64 + i], aa += p.out[i] * p.out[128 + i];
+  for (size_t i = 0; i < 64; ++i)
+    norm += p.out[i] * p.out[i], ab += p.out[i] * p.out[64 + i], aa += p.out[i] * p.out[128 + i];
   CHECK(norm == doctest::Approx(1));
   CHECK(aa == doctest::Approx(1));
   CHECK(ab < 0.999);

@@ -31,7 +31,9 @@ TEST_CASE("losses, gradients and steps equal the reference") {
     Batch b = all;
     gcop_loss_options o = Model::policy();
     o.objective = c["policy"].get<bool>() ? GCOP_OBJECTIVE_POLICY : GCOP_OBJECTIVE_NLL;
-    o.reduction = c["reduction"] == "dr_grpo" ? GCOP_REDUCE_DR_GRPO : c["reduction"] == "dapo" ? GCOP_REDUCE_DAPO : GCOP_REDUCE_GRPO;
+    o.reduction = c["reduction"] == "dr_grpo" ? GCOP_REDUCE_DR_GRPO
+                  : c["reduction"] == "dapo"  ? GCOP_REDUCE_DAPO
+                                              : GCOP_REDUCE_GRPO;
     o.ratio_level = c["ratio"] == "sequence" ? GCOP_RATIO_SEQUENCE : GCOP_RATIO_TOKEN;
     o.clip_delta = c["delta"];
     o.kl_beta = c["kl_beta"];
@@ -43,7 +45,8 @@ TEST_CASE("losses, gradients and steps equal the reference") {
     REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
     const auto same = [&](double ours, const char *what) {
       const double theirs = c[what];
-      CHECK_MESSAGE(std::abs(ours - theirs) <= 2e-6 + 2e-4 * std::abs(theirs), what << ": " << ours << " and " << theirs);
+      CHECK_MESSAGE(std::abs(ours - theirs) <= 2e-6 + 2e-4 * std::abs(theirs),
+                    what << ": " << ours << " and " << theirs);
     };
     same(t.result.loss, "loss");
     same(t.result.grad_norm, "grad_norm");

@@ -46,7 +46,8 @@ void compare(const std::string &golden, const std::string &model) {
 }  // namespace
 
 TEST_CASE("smollm2-135m-instruct writes what transformers writes") {
-  compare("greedy_smollm2.json", find_model("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2.gguf"));
+  compare("greedy_smollm2.json",
+          find_model("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2.gguf"));
 }
 
 TEST_CASE("qwen2.5-coder-0.5b-instruct writes what transformers writes") {

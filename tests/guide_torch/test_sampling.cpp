@@ -18,7 +18,8 @@ std::vector<int32_t> prompt(const std::string &s) { return tiny().encode(s); }
 TEST_CASE("a batch gives each sequence the tokens and log-probabilities it gets alone, bit by bit") {
   const Model fresh(kTiny.substr(0, kTiny.size() - 1) + R"(,"prefix_reuse":false})");
   std::vector<std::vector<int32_t>> prompts;
-  for (int i = 0; i < 21; ++i) prompts.push_back(prompt(std::string(static_cast<size_t>(i * 7 + 1), static_cast<char>('a' + i)) + "?"));
+  for (int i = 0; i < 21; ++i)
+    prompts.push_back(prompt(std::string(static_cast<size_t>(i * 7 + 1), static_cast<char>('a' + i)) + "?"));
   Ask ask;
   ask.max_tokens = 24;
   std::vector<std::unique_ptr<Rollout>> alone, together;
@@ -35,7 +36,8 @@ TEST_CASE("a batch gives each sequence the tokens and log-probabilities it gets 
 TEST_CASE("a shared prompt is computed once and changes nothing") {
   const Model without(kTiny.substr(0, kTiny.size() - 1) + R"(,"prefix_reuse":false})");
   const Model with(kTiny);
-  const std::vector<int32_t> common = prompt("A system message that every sequence starts with, longer than one block. ");
+  const std::vector<int32_t> common =
+      prompt("A system message that every sequence starts with, longer than one block. ");
   Ask ask;
   ask.temperature = 1;
   ask.max_tokens = 20;
@@ -108,7 +110,8 @@ TEST_CASE("a draw is a function of the seed and its place, and follows the distr
   REQUIRE(tiny().score(ends, &scored).status == GCOP_OK);
   for (const auto &[temperature, top_k] : {std::pair{1.0f, 0u}, std::pair{0.5f, 0u}, std::pair{1.0f, 40u}}) {
     std::vector<double> want;
-    for (size_t t = 0; t < ends.size(); ++t) want.push_back(std::exp(scored[(t + 1) * (p.size() + 1) - 1] / temperature));
+    for (size_t t = 0; t < ends.size(); ++t)
+      want.push_back(std::exp(scored[(t + 1) * (p.size() + 1) - 1] / temperature));
     if (top_k) {
       std::vector<double> sorted = want;
       std::sort(sorted.rbegin(), sorted.rend());
@@ -155,7 +158,8 @@ TEST_CASE("a nucleus holds the fewest tokens that reach top_p") {
   std::vector<float> scored;
   REQUIRE(tiny().score(ends, &scored).status == GCOP_OK);
   std::vector<std::pair<double, int32_t>> order;
-  for (size_t t = 0; t < ends.size(); ++t) order.push_back({std::exp(scored[(t + 1) * (p.size() + 1) - 1]), static_cast<int32_t>(t)});
+  for (size_t t = 0; t < ends.size(); ++t)
+    order.push_back({std::exp(scored[(t + 1) * (p.size() + 1) - 1]), static_cast<int32_t>(t)});
   std::sort(order.rbegin(), order.rend());
   std::vector<int32_t> nucleus;
   double mass = 0;
@@ -282,6 +286,10 @@ TEST_CASE("a model that cannot be is refused with a clear message") {
   CHECK(refused(R"({"random":{},"threads":0})").find("threads") != std::string::npos);
   const TempDir dir;
   const std::string path = dir.path + "/cut.gguf";
-  { std::FILE *f = std::fopen(path.c_str(), "wb"); std::fwrite("GGUF\3\0\0\0", 1, 8, f); std::fclose(f); }
+  {
+    std::FILE *f = std::fopen(path.c_str(), "wb");
+    std::fwrite("GGUF\3\0\0\0", 1, 8, f);
+    std::fclose(f);
+  }
   CHECK(refused("{\"model\":\"" + path + "\"}").find("cut.gguf") != std::string::npos);
 }

@@ -7,7 +7,8 @@ TEST_CASE("NLL overfits a few sentences, and sampling then writes them") {
   const Model m(kTiny);
   const std::vector<std::string> lines = {"the cat sat on the mat", "a dog ran", "rain falls in spain"};
   Batch b;
-  for (size_t i = 0; i < lines.size(); ++i) b.add(m.encode("line " + std::to_string(i) + ": "), m.encode(lines[i] + "<|im_end|>"));
+  for (size_t i = 0; i < lines.size(); ++i)
+    b.add(m.encode("line " + std::to_string(i) + ": "), m.encode(lines[i] + "<|im_end|>"));
   Trained t;
   double first = 0;
   for (int step = 0; step < 120; ++step) {
@@ -73,8 +74,10 @@ TEST_CASE("the result does not depend on how the batch is cut into micro-batches
       b.advantages.push_back(0);
     }
     gcop_loss_options o = Model::policy();
-    if (!padded) o.max_len *= 1;
-    else o.max_len /= 2;  // dr_grpo divides by sequences times max_len
+    if (!padded)
+      o.max_len *= 1;
+    else
+      o.max_len /= 2;  // dr_grpo divides by sequences times max_len
     const Trained t = m.train(b, o, Model::adamw(1e-4f));
     REQUIRE(t.status == GCOP_OK);
     norms.push_back(t.result.grad_norm);
@@ -92,19 +95,35 @@ TEST_CASE("samples before a training step come from the old weights, samples aft
   ask.max_tokens = 50;
   ask.temperature = 1;
   std::vector<std::unique_ptr<Rollout>> before, after;
-  for (uint64_t i = 0; i < 4; ++i) { ask.seed = i; before.push_back(m.start(m.encode("go"), ask)); }
-  struct Training : Pending { gcop_status status = -1; } p;
+  for (uint64_t i = 0; i < 4; ++i) {
+    ask.seed = i;
+    before.push_back(m.start(m.encode("go"), ask));
+  }
+  struct Training : Pending {
+    gcop_status status = -1;
+  } p;
   const gcop_loss_options loss = Model::nll();
   const gcop_optimizer_options adam = Model::adamw(1e-2f);
-  gcop_train_request q{sizeof q, 0, 1, b.offsets.data(), b.tokens.data(), b.mask.data(), nullptr, nullptr, nullptr, 0, &loss, &adam};
+  gcop_train_request q{
+      sizeof q, 0, 1, b.offsets.data(), b.tokens.data(), b.mask.data(), nullptr, nullptr, nullptr, 0, &loss, &adam};
   m.guide->train(m.raw, &q, &p.op, [](const gcop_op *op, const gcop_train_result *r) {
     auto &me = static_cast<Training &>(Pending::of(op));
     me.status = r->status;
     me.answered();
   });
-  for (uint64_t i = 0; i < 4; ++i) { ask.seed = i; after.push_back(m.start(m.encode("go"), ask)); }
-  for (auto &r : before) { r->wait(); CHECK(r->version == 1); }
-  for (auto &r : after) { r->wait(); CHECK(r->version == 2); CHECK(r->reused == 0 + (r == after[0] ? 0u : r->reused)); }
+  for (uint64_t i = 0; i < 4; ++i) {
+    ask.seed = i;
+    after.push_back(m.start(m.encode("go"), ask));
+  }
+  for (auto &r : before) {
+    r->wait();
+    CHECK(r->version == 1);
+  }
+  for (auto &r : after) {
+    r->wait();
+    CHECK(r->version == 2);
+    CHECK(r->reused == 0 + (r == after[0] ? 0u : r->reused));
+  }
   p.wait();
   CHECK(p.status == GCOP_OK);
   CHECK(after[0]->logprobs != before[0]->logprobs);
@@ -153,7 +172,8 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
 TEST_CASE("a group's shared prompt is stored once and gives the same loss and gradient") {
   // In the first order neighbours share their prompt; in the second they never do.
   const Model a(kTiny), b(kTiny);
-  const std::vector<std::string> prompts = {"The first prompt is longer than a few tokens: ", "Another one, also long enough to be shared: "};
+  const std::vector<std::string> prompts = {"The first prompt is longer than a few tokens: ",
+                                            "Another one, also long enough to be shared: "};
   const std::vector<std::string> ends = {"alpha", "alphabet soup", "b", "beta gamma delta"};
   Batch together, apart;
   for (size_t p = 0; p < 2; ++p)
@@ -169,7 +189,8 @@ TEST_CASE("a group's shared prompt is stored once and gives the same loss and gr
   // A token inside a shared prompt may count too.
   for (size_t i = 0; i < 8; ++i) together.mask[together.offsets[i] + 5] = apart.mask[apart.offsets[i] + 5] = 1;
   for (int step = 0; step < 3; ++step) {
-    const Trained x = a.train(together, Model::policy(), Model::adamw(1e-3f)), y = b.train(apart, Model::policy(), Model::adamw(1e-3f));
+    const Trained x = a.train(together, Model::policy(), Model::adamw(1e-3f)),
+                  y = b.train(apart, Model::policy(), Model::adamw(1e-3f));
     REQUIRE_MESSAGE(x.status == GCOP_OK, x.error);
     REQUIRE(y.status == GCOP_OK);
     CHECK(x.result.loss == doctest::Approx(y.result.loss).epsilon(1e-3));
@@ -188,7 +209,8 @@ TEST_CASE("a group's shared prompt is stored once and gives the same loss and gr
   size_t from = 0;
   for (const auto &s : list) {
     REQUIRE(a.score({s}, &one).status == GCOP_OK);
-    CHECK(std::vector<float>(at_once.begin() + static_cast<int64_t>(from), at_once.begin() + static_cast<int64_t>(from + s.size())) == one);
+    CHECK(std::vector<float>(at_once.begin() + static_cast<int64_t>(from),
+                             at_once.begin() + static_cast<int64_t>(from + s.size())) == one);
     from += s.size();
   }
 }
