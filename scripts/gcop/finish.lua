@@ -1,4 +1,17 @@
 -- Stage 5: what the run leaves behind. policy/ (the trained guide with its prompts), report.json, report.html.
+
+-- The systems as text: what a run ends with on the terminal.
+local function table_of(systems)
+  local lines = { ("%-16s %5s %-22s %-7s %-7s %-7s %6s %6s %9s"):format(
+    "system", "n x k", "mean, 95 %", "house", "unseen", "plain", "valid", "leak", "USD") }
+  for _, s in ipairs(systems) do
+    local function slice(name) return s.slices[name] and ("%.3f"):format(s.slices[name].mean) or "-" end
+    lines[#lines + 1] = ("%-16s %2dx%-2d %.3f [%.3f, %.3f]   %-7s %-7s %-7s %6.2f %6.2f %9.4f"):format(
+      s.name, s.n, s.k, s.mean, s.ci95[1], s.ci95[2], slice "house", slice "unseen", slice "plain", s.valid_rate, s.leak_rate, s.cost_usd)
+  end
+  return table.concat(lines, "\n")
+end
+
 return function(run, o)
   if gcop.planning then gcop.finish() end
   local guide = run.guide
@@ -12,4 +25,6 @@ return function(run, o)
   for _, row in ipairs(gcop.store.costs()) do run.report.cost[row.role] = row.usd end
   run.report.details = run.details
   gcop.report.write(run.report)
+  print(table_of(run.report.systems))
+  print(("report.html, report.json and policy/ are in %s"):format(gcop.out_dir))
 end
