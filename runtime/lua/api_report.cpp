@@ -1,5 +1,7 @@
-// gcop.report.write.
+// gcop.report.write, gcop.report.read.
 #include <fmt/format.h>
+
+#include <fstream>
 
 #include "lua/api.hpp"
 #include "lua/bind.hpp"
@@ -29,6 +31,17 @@ int write(lua_State *L) {
   return 0;
 }
 
+int read(lua_State *L) {
+  std::string path(view(L, 1));
+  std::ifstream in(path);
+  if (!in) return fail(L, invalid(fmt::format("cannot read the report '{}'; name a report.json", path)));
+  auto report = nlohmann::json::parse(in, nullptr, false);
+  if (!report.is_object() || report.value("schema", nlohmann::json()) != 1)
+    return fail(L, invalid(fmt::format("'{}' is not a report of schema 1", path)));
+  push_json(L, report);
+  return 1;
+}
+
 }  // namespace
 
 extern const Module report_module;
@@ -47,6 +60,15 @@ const Module report_module = {
       {},
       {},
       "Raises with the path of a field that is missing, of a wrong type or unknown.",
-      "gcop.report.write { stages = {}, systems = systems, paired = paired }"}}};
+      "gcop.report.write { stages = {}, systems = systems, paired = paired }"},
+     {"gcop.report.read",
+      read,
+      Waits::no,
+      "The report.json of another run as a table, to pool or compare.",
+      {{"path", "string", "a report.json; relative to the working directory"}},
+      {},
+      {{"report", "table?", ""}, {"err", "gcop.Error?", "invalid: not there, or no report of schema 1"}},
+      "",
+      "local report = assert(gcop.report.read(\"recipes/results/quick-seed1.json\"))"}}};
 
 }  // namespace gcop::lua
