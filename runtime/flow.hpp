@@ -37,11 +37,11 @@ struct Task {
 
 // What was said by whom. An episode is a list of turns, so that advisors, revision and tools need no new type.
 struct Turn {
-  std::string role;               // "system", "user", "assistant"; in an episode also "guide", "core"
+  std::string role;  // "system", "user", "assistant"; in an episode also "guide", "core"
   std::string text;
-  std::vector<int32_t> tokens;    // empty where the speaker is a black box
-  std::vector<float> logprobs;    // parallel to tokens
-  std::vector<uint8_t> mask;      // parallel to tokens: 1 = trained on
+  std::vector<int32_t> tokens;  // empty where the speaker is a black box
+  std::vector<float> logprobs;  // parallel to tokens
+  std::vector<uint8_t> mask;    // parallel to tokens: 1 = trained on
   uint64_t weights_version = 0;
 };
 
@@ -49,10 +49,10 @@ struct Rollout {
   std::string text;
   std::vector<int32_t> prompt;
   std::vector<int32_t> tokens;
-  std::vector<float> logprobs;    // nats, temperature 1
+  std::vector<float> logprobs;  // nats, temperature 1
   uint64_t weights_version = 0;
-  bool truncated = false;         // ended by max_tokens
-  uint32_t reused = 0;            // prompt tokens whose keys and values were shared
+  bool truncated = false;  // ended by max_tokens
+  uint32_t reused = 0;     // prompt tokens whose keys and values were shared
 };
 
 // Disjoint classes of tokens, so that nothing is billed twice.
@@ -65,20 +65,20 @@ struct Usage {
 
 struct Reply {
   std::string text;
-  std::string finish;             // "stop", "length", ...
-  std::string model;              // as served
+  std::string finish;  // "stop", "length", ...
+  std::string model;   // as served
   Usage usage;
-  double cost_usd = 0;            // 0 for a hit
+  double cost_usd = 0;  // 0 for a hit
   double latency_s = 0;
   uint32_t attempts = 0;
-  bool cached = false;            // answered by the store: nothing was sent or paid
+  bool cached = false;  // answered by the store: nothing was sent or paid
 };
 
 struct Verdict {
-  double score = 0;               // [0, 1]
+  double score = 0;  // [0, 1]
   uint32_t passed = 0, total = 0;
   std::string feedback;
-  std::string detail;             // JSON or empty
+  std::string detail;  // JSON or empty
   bool cached = false;
 };
 

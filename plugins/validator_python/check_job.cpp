@@ -53,10 +53,13 @@ std::string cut(std::string text, size_t n) {
 }
 
 std::string how_it_ended(const gcop_cell_result &cell, const Limits &limits) {
-  if (cell.limits & GCOP_CELL_CPU) return "the program used more than " + std::to_string(limits.cpu_ms) + " ms of CPU time and was stopped";
-  if (cell.limits & GCOP_CELL_WALL) return "the program took longer than " + std::to_string(limits.wall_ms) + " ms and was stopped";
-  if (cell.limits & GCOP_CELL_MEMORY) return "the program used more than " + std::to_string(limits.mem_bytes >> 20) + " MiB of memory and was stopped";
-  if (cell.signal == SIGKILL) return "the program closed its connection or was killed";   // no limit of ours says so
+  if (cell.limits & GCOP_CELL_CPU)
+    return "the program used more than " + std::to_string(limits.cpu_ms) + " ms of CPU time and was stopped";
+  if (cell.limits & GCOP_CELL_WALL)
+    return "the program took longer than " + std::to_string(limits.wall_ms) + " ms and was stopped";
+  if (cell.limits & GCOP_CELL_MEMORY)
+    return "the program used more than " + std::to_string(limits.mem_bytes >> 20) + " MiB of memory and was stopped";
+  if (cell.signal == SIGKILL) return "the program closed its connection or was killed";  // no limit of ours says so
   if (cell.signal > 0) return "the program crashed (" + std::string(strsignal(cell.signal)) + ")";
   return "the program ended itself with exit code " + std::to_string(cell.exit_code) + " before it answered";
 }
@@ -139,12 +142,13 @@ Outcome read_outcome(const gcop_cell_result &judge, const gcop_cell_result &cand
     verdict.score = kind == "ok" && passed == total ? 1 : 0;
     if (verdict.score == 1) return outcome;
     std::string feedback(text.substr(1));
-    if (const size_t at = feedback.find('\1'); at != feedback.npos) feedback.replace(at, 1, how_it_ended(candidate, limits));
+    if (const size_t at = feedback.find('\1'); at != feedback.npos)
+      feedback.replace(at, 1, how_it_ended(candidate, limits));
     while (!feedback.empty() && feedback.back() == '\n') feedback.pop_back();
     verdict.feedback = cut(std::move(feedback), kFeedbackBytes);
     return outcome;
   }
-  if (judge.limits & GCOP_CELL_CPU) {   // only values that the candidate made can cost the judge that much
+  if (judge.limits & GCOP_CELL_CPU) {  // only values that the candidate made can cost the judge that much
     verdict.total = expected;
     verdict.feedback = "comparing the returned values took too much CPU time";
     return outcome;
@@ -152,8 +156,10 @@ Outcome read_outcome(const gcop_cell_result &judge, const gcop_cell_result &cand
   outcome.status = GCOP_UNAVAILABLE;
   std::string tail(sdk::view(judge.err));
   if (tail.size() > 300) tail.erase(0, tail.size() - 300);
-  outcome.error = "task '" + tests.id + "': the judge ended without a verdict (" + (judge.limits & GCOP_CELL_WALL ? "wall limit"
-                  : judge.signal ? strsignal(judge.signal) : "exit code " + std::to_string(judge.exit_code)) +
+  outcome.error = "task '" + tests.id + "': the judge ended without a verdict (" +
+                  (judge.limits & GCOP_CELL_WALL ? "wall limit"
+                   : judge.signal                ? strsignal(judge.signal)
+                                                 : "exit code " + std::to_string(judge.exit_code)) +
                   ")" + (tail.empty() ? "" : ": " + tail);
   return outcome;
 }

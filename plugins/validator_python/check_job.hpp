@@ -28,7 +28,7 @@ Tests read_tests(std::string_view task_json);
 // The judge's standard input: the tagged tuple (nonce, entry, setup, tests) of wire.py.
 std::string judge_input(const std::string &nonce, const Tests &tests);
 
-std::string make_nonce();   // 128 bits of the kernel's randomness, in hexadecimal
+std::string make_nonce();  // 128 bits of the kernel's randomness, in hexadecimal
 
 // What the cells' end means. Exit codes never decide: a score exists only if the judge wrote a verdict behind the
 // nonce that counts exactly the tests of the row.
@@ -36,7 +36,7 @@ struct Outcome {
   gcop_status status = GCOP_OK;
   std::string error;
   sdk::Verdict verdict;
-  bool out_of_wall = false;   // the candidate met the wall limit, which a loaded machine may have caused
+  bool out_of_wall = false;  // the candidate met the wall limit, which a loaded machine may have caused
 };
 Outcome read_outcome(const gcop_cell_result &judge, const gcop_cell_result &candidate, const std::string &nonce,
                      const Tests &tests, const Limits &limits);

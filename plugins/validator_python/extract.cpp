@@ -18,8 +18,10 @@ std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines(1);
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
-    if (text[i] == '\n') lines.emplace_back();
-    else lines.back() += text[i];
+    if (text[i] == '\n')
+      lines.emplace_back();
+    else
+      lines.back() += text[i];
   }
   return lines;
 }
@@ -45,7 +47,8 @@ std::vector<Block> fenced_blocks(const std::vector<std::string> &lines) {
       if (name_char(c)) block.label += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     for (++i; i < lines.size(); ++i) {
       const size_t closing = fence_length(lines[i], mark);
-      if (closing >= length && lines[i].find_first_not_of(" \t", indent_of(lines[i]) + closing) == std::string::npos) break;
+      if (closing >= length && lines[i].find_first_not_of(" \t", indent_of(lines[i]) + closing) == std::string::npos)
+        break;
       block.text += lines[i].substr(std::min(indent, indent_of(lines[i]))) + "\n";
     }
     blocks.push_back(std::move(block));
@@ -84,9 +87,11 @@ bool is_python(const Block &block) {
 }
 
 constexpr std::array<std::string_view, 41> kBuiltins = {
-    "abs", "all", "any", "bin", "bool", "bytes", "bytearray", "callable", "chr", "complex", "dict", "divmod", "enumerate",
-    "filter", "float", "format", "frozenset", "hasattr", "hash", "hex", "int", "isinstance", "iter", "len", "list", "map",
-    "max", "min", "next", "oct", "ord", "pow", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple"};
+    "abs",     "all",    "any",    "bin",        "bool",   "bytes", "bytearray", "callable",  "chr",
+    "complex", "dict",   "divmod", "enumerate",  "filter", "float", "format",    "frozenset", "hasattr",
+    "hash",    "hex",    "int",    "isinstance", "iter",   "len",   "list",      "map",       "max",
+    "min",     "next",   "oct",    "ord",        "pow",    "range", "repr",      "reversed",  "round",
+    "set",     "sorted", "str",    "sum",        "tuple"};
 
 }  // namespace
 

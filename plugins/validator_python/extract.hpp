@@ -12,7 +12,8 @@ namespace gcop::validator_python {
 std::string extract_code(std::string_view answer, std::string_view entry);
 
 // The function that assert lines call, for rows without an entry point: the first called name that is no builtin of
-// Python, else the first called name. Only to choose a block; the judge derives the name it tests from the parsed tests.
+// Python, else the first called name. Only to choose a block; the judge derives the name it tests from the parsed
+// tests.
 std::string guess_entry(const std::vector<std::string> &tests);
 
 }  // namespace gcop::validator_python

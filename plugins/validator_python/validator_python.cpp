@@ -1,8 +1,8 @@
 // validator_python: runs a task's tests against the program in a model's answer. Each check is two cells of the host's
 // jail: the candidate cell runs the model's code, the judge cell holds the tests and writes the verdict.
 // check() is called on any thread and only queues; answers come on the sandbox's thread.
-#include <cstdlib>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -19,7 +19,7 @@ namespace gcop::validator_python {
 namespace {
 
 constexpr char kVersion[] = "0.1.0";
-constexpr uint32_t kJudgeExtraMs = 3000;         // the judge outlives its candidate, to say how that ended
+constexpr uint32_t kJudgeExtraMs = 3000;  // the judge outlives its candidate, to say how that ended
 constexpr uint64_t kJudgeExtraBytes = 128u << 20;
 
 // Turns the Python sources on standard input (wire, NUL, judge, NUL, candidate) into two .pyc files, so that no check
@@ -35,8 +35,9 @@ constexpr char kCompiler[] =
 
 // Built-in modules only, a fixed hash seed (order of sets decides tests), no site, no bytecode files.
 std::vector<gcop_str> python_command(const std::string &python, std::string_view script) {
-  return {sdk::str("/usr/bin/env"), sdk::str("-i"), sdk::str("PYTHONHASHSEED=0"), sdk::str(python), sdk::str("-s"),
-          sdk::str("-P"), sdk::str("-S"), sdk::str("-B"), sdk::str(script)};
+  return {sdk::str("/usr/bin/env"), sdk::str("-i"), sdk::str("PYTHONHASHSEED=0"),
+          sdk::str(python),         sdk::str("-s"), sdk::str("-P"),
+          sdk::str("-S"),           sdk::str("-B"), sdk::str(script)};
 }
 
 gcop_cell make_cell(const std::vector<gcop_str> &argv, std::string_view input, const Limits &limits) {
@@ -52,7 +53,7 @@ gcop_cell make_cell(const std::vector<gcop_str> &argv, std::string_view input, c
 }
 
 struct Programs {
-  std::string python_version, judge, candidate;   // the last two as .pyc
+  std::string python_version, judge, candidate;  // the last two as .pyc
 };
 
 struct Settings {
@@ -66,25 +67,34 @@ Settings read_settings(std::string_view config_json) {
   if (!config.is_object()) throw sdk::Failure(GCOP_INVALID, "validator_python: the configuration is no JSON object");
   const auto number = [](const std::string &key, const nlohmann::json &value, uint64_t low, uint64_t high) {
     if (!value.is_number_integer() || value < low || value > high)
-      throw sdk::Failure(GCOP_INVALID, "validator_python: '" + key + "' is " + value.dump() + ", it must be an integer from " +
-                                           std::to_string(low) + " to " + std::to_string(high));
+      throw sdk::Failure(GCOP_INVALID, "validator_python: '" + key + "' is " + value.dump() +
+                                           ", it must be an integer from " + std::to_string(low) + " to " +
+                                           std::to_string(high));
     return value.get<uint64_t>();
   };
   for (const auto &[key, value] : config.items()) {
-    if (key == "cpu_ms") settings.limits.cpu_ms = static_cast<uint32_t>(number(key, value, 10, 3'600'000));
-    else if (key == "wall_ms") settings.limits.wall_ms = static_cast<uint32_t>(number(key, value, 100, 3'600'000));
-    else if (key == "mem_bytes") settings.limits.mem_bytes = number(key, value, 32u << 20, uint64_t{1} << 40);
-    else if (key == "python" && value.is_string()) settings.python = value.get<std::string>();
-    else throw sdk::Failure(GCOP_INVALID, "validator_python: unknown setting '" + key + "'; it takes cpu_ms, wall_ms, mem_bytes, python");
+    if (key == "cpu_ms")
+      settings.limits.cpu_ms = static_cast<uint32_t>(number(key, value, 10, 3'600'000));
+    else if (key == "wall_ms")
+      settings.limits.wall_ms = static_cast<uint32_t>(number(key, value, 100, 3'600'000));
+    else if (key == "mem_bytes")
+      settings.limits.mem_bytes = number(key, value, 32u << 20, uint64_t{1} << 40);
+    else if (key == "python" && value.is_string())
+      settings.python = value.get<std::string>();
+    else
+      throw sdk::Failure(
+          GCOP_INVALID, "validator_python: unknown setting '" + key + "'; it takes cpu_ms, wall_ms, mem_bytes, python");
   }
   if (!settings.python.starts_with("/usr/"))
-    throw sdk::Failure(GCOP_INVALID, "validator_python: 'python' is '" + settings.python + "', but a box shows only what lies under /usr");
+    throw sdk::Failure(GCOP_INVALID, "validator_python: 'python' is '" + settings.python +
+                                         "', but a box shows only what lies under /usr");
   return settings;
 }
 
 Programs compile_programs(const gcop_host_sandbox &sandbox, const Settings &settings) {
   const std::string flag = "-c";
-  const std::vector<gcop_str> argv = {sdk::str(settings.python), sdk::str("-I"), sdk::str("-S"), sdk::str(flag), sdk::str(kCompiler)};
+  const std::vector<gcop_str> argv = {sdk::str(settings.python), sdk::str("-I"), sdk::str("-S"), sdk::str(flag),
+                                      sdk::str(kCompiler)};
   std::string input = kWireSource;
   input += '\0';
   input += kJudgeSource;
@@ -127,8 +137,10 @@ Programs compile_programs(const gcop_host_sandbox &sandbox, const Settings &sett
     *program = rest.substr(0, size);
     rest.remove_prefix(program->size());
     if (size == 0 || program->size() != size)
-      throw sdk::Failure(GCOP_UNSUPPORTED, "validator_python: " + settings.python + " in the jail could not compile the judge; it must be "
-                                           "CPython 3.11 or later: " + call.text.substr(0, 300));
+      throw sdk::Failure(GCOP_UNSUPPORTED, "validator_python: " + settings.python +
+                                               " in the jail could not compile the judge; it must be "
+                                               "CPython 3.11 or later: " +
+                                               call.text.substr(0, 300));
   }
   return programs;
 }
@@ -138,17 +150,18 @@ class PythonValidator : public sdk::Validator {
   PythonValidator(sdk::Host host, std::string_view config)
       : settings_(read_settings(config)), sandbox_(host.query<gcop_host_sandbox>(GCOP_HOST_SANDBOX)) {
     if (!sandbox_)
-      throw sdk::Failure(GCOP_UNSUPPORTED, "validator_python: this host offers no " GCOP_HOST_SANDBOX ", and without a jail no candidate runs");
+      throw sdk::Failure(GCOP_UNSUPPORTED, "validator_python: this host offers no " GCOP_HOST_SANDBOX
+                                           ", and without a jail no candidate runs");
     programs_ = compile_programs(*sandbox_, settings_);
     judge_text_ = sdk::str(programs_.judge);
     candidate_text_ = sdk::str(programs_.candidate);
     const Limits &l = settings_.limits;
-    identity_ = std::string("validator_python/") + kVersion + " programs=" + std::string(kSourcesHash).substr(0, 16) + " python=" +
-                programs_.python_version + " cpu_ms=" + std::to_string(l.cpu_ms) + " wall_ms=" + std::to_string(l.wall_ms) +
-                " mem_bytes=" + std::to_string(l.mem_bytes);
+    identity_ = std::string("validator_python/") + kVersion + " programs=" + std::string(kSourcesHash).substr(0, 16) +
+                " python=" + programs_.python_version + " cpu_ms=" + std::to_string(l.cpu_ms) +
+                " wall_ms=" + std::to_string(l.wall_ms) + " mem_bytes=" + std::to_string(l.mem_bytes);
   }
 
-  ~PythonValidator() override {   // every check has been answered, but a thread may still be on its way out
+  ~PythonValidator() override {  // every check has been answered, but a thread may still be on its way out
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [this] { return inside_ == 0; });
   }
@@ -169,7 +182,8 @@ class PythonValidator : public sdk::Validator {
       return job->completion.fail(failure.status(), failure.what());
     }
     job->input = judge_input(job->nonce, job->tests);
-    job->code = extract_code(what.candidate, job->tests.entry.empty() ? guess_entry(job->tests.asserts) : job->tests.entry);
+    job->code =
+        extract_code(what.candidate, job->tests.entry.empty() ? guess_entry(job->tests.asserts) : job->tests.entry);
     Job *raw = job.get();
     {
       std::lock_guard lock(mutex_);
@@ -196,7 +210,7 @@ class PythonValidator : public sdk::Validator {
   }
 
  private:
-  struct Job : gcop_op {   // its own op towards the sandbox, with the host's deadline
+  struct Job : gcop_op {  // its own op towards the sandbox, with the host's deadline
     PythonValidator &owner;
     sdk::Completion<sdk::Verdict> completion;
     Limits limits;
@@ -215,7 +229,7 @@ class PythonValidator : public sdk::Validator {
     }
   };
 
-  struct Inside {   // a thread that may still touch the object after its last answer
+  struct Inside {  // a thread that may still touch the object after its last answer
     PythonValidator &owner;
     explicit Inside(PythonValidator &o) : owner(o) {
       std::lock_guard lock(owner.mutex_);
@@ -231,7 +245,7 @@ class PythonValidator : public sdk::Validator {
   // instance beside it; new ones wait meanwhile.
   void pump() {
     std::unique_lock lock(mutex_);
-    if (pumping_) return;   // that loop sees what has changed, also when an answer came from inside start()
+    if (pumping_) return;  // that loop sees what has changed, also when an answer came from inside start()
     pumping_ = true;
     while (Job *next = take_next()) {
       lock.unlock();
@@ -241,7 +255,7 @@ class PythonValidator : public sdk::Validator {
     pumping_ = false;
   }
 
-  Job *take_next() {   // under the lock
+  Job *take_next() {  // under the lock
     auto &queue = alone_.empty() ? waiting_ : alone_;
     if (alone_running_ || queue.empty() || (!alone_.empty() && running_ > 0)) return nullptr;
     Job *next = queue.front();
@@ -264,7 +278,7 @@ class PythonValidator : public sdk::Validator {
     job.judge.max_processes = 2;
     job.judge.tmp_bytes = 1u << 20;
     job.candidate.max_processes = 8;
-    job.candidate.output_bytes = 1;   // nobody reads it
+    job.candidate.output_bytes = 1;  // nobody reads it
     job.judge.n_files = job.candidate.n_files = 1;
     job.judge.file_names = &judge_name;
     job.judge.file_texts = &judge_text_;
@@ -286,8 +300,9 @@ class PythonValidator : public sdk::Validator {
       outcome.error = sdk::view(result.error);
     } else {
       outcome = read_outcome(*result.cells[0], *result.cells[1], job.nonce, job.tests, job.limits);
-      outcome.verdict.detail_json = "{\"cpu_ms\":" + std::to_string((result.cells[0]->cpu_ns + result.cells[1]->cpu_ns) / 1'000'000) +
-                                    ",\"wall_ms\":" + std::to_string(result.cells[0]->wall_ns / 1'000'000) + "}";
+      outcome.verdict.detail_json =
+          "{\"cpu_ms\":" + std::to_string((result.cells[0]->cpu_ns + result.cells[1]->cpu_ns) / 1'000'000) +
+          ",\"wall_ms\":" + std::to_string(result.cells[0]->wall_ns / 1'000'000) + "}";
     }
     double load = 0;
     const bool loaded = job.had_company || (getloadavg(&load, 1) == 1 && load > std::thread::hardware_concurrency());
@@ -307,8 +322,10 @@ class PythonValidator : public sdk::Validator {
   }
 
   void finish(Job &job, const Outcome &outcome) {
-    if (outcome.status == GCOP_OK) job.completion.ok(outcome.verdict);
-    else job.completion.fail(outcome.status, outcome.error);
+    if (outcome.status == GCOP_OK)
+      job.completion.ok(outcome.verdict);
+    else
+      job.completion.fail(outcome.status, outcome.error);
     std::lock_guard lock(mutex_);
     jobs_.erase(job.id);
   }
@@ -318,9 +335,9 @@ class PythonValidator : public sdk::Validator {
   Programs programs_;
   gcop_str judge_text_{}, candidate_text_{};
   std::string identity_;
-  std::mutex mutex_;                              // guards all below
+  std::mutex mutex_;  // guards all below
   std::condition_variable idle_;
-  std::map<uint64_t, std::unique_ptr<Job>> jobs_;   // by the host's op id
+  std::map<uint64_t, std::unique_ptr<Job>> jobs_;  // by the host's op id
   std::deque<Job *> waiting_, alone_;
   unsigned running_ = 0, inside_ = 0;
   bool alone_running_ = false, pumping_ = false;

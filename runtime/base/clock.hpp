@@ -8,8 +8,8 @@ namespace gcop {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual uint64_t steady_ns() const = 0;     // CLOCK_MONOTONIC: durations
-  virtual double unix_seconds() const = 0;    // wall clock: for people and file names only
+  virtual uint64_t steady_ns() const = 0;   // CLOCK_MONOTONIC: durations
+  virtual double unix_seconds() const = 0;  // wall clock: for people and file names only
 };
 
 const Clock &real_clock();

@@ -7,7 +7,7 @@
 namespace gcop {
 namespace {
 
-void require(int ok) {   // fails only where OpenSSL itself is broken (no memory, no digest in FIPS mode)
+void require(int ok) {  // fails only where OpenSSL itself is broken (no memory, no digest in FIPS mode)
   if (ok != 1) throw std::runtime_error("OpenSSL cannot compute SHA-256");
 }
 

@@ -13,14 +13,14 @@ class Sha256 {
   Sha256();
   ~Sha256();
   void update(const void *data, size_t size);
-  std::array<uint8_t, 32> bytes();   // ends the hash; call once
-  std::string hex();                 // likewise
+  std::array<uint8_t, 32> bytes();  // ends the hash; call once
+  std::string hex();                // likewise
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-std::string sha256(std::string_view data);   // 64 hex digits
+std::string sha256(std::string_view data);  // 64 hex digits
 
 }  // namespace gcop

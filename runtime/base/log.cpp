@@ -47,8 +47,10 @@ void log(Level level, std::string_view text) {
   if (static_cast<int>(level) < s.least.load()) return;
   const std::string line = redact(std::string(text));
   const std::lock_guard lock(s.mutex);
-  if (s.sink) s.sink(level, line);
-  else s.logger.log(to_spdlog(level), line);   // a single argument is never taken as a format
+  if (s.sink)
+    s.sink(level, line);
+  else
+    s.logger.log(to_spdlog(level), line);  // a single argument is never taken as a format
 }
 
 void set_log_level(Level least) { state().least = static_cast<int>(least); }

@@ -100,12 +100,14 @@ Loop::~Loop() {
   }
   if (!all_ended) log_warn("a worker thread hangs in a plugin's blocking call and is left behind");
   for (std::thread &thread : impl_->threads) {
-    if (all_ended) thread.join();
-    else thread.detach();
+    if (all_ended)
+      thread.join();
+    else
+      thread.detach();
   }
   impl_->timers.clear();
   impl_->guard.reset();
-  impl_->io.reset();   // drops what is still queued; functions that post from their destructors find the gate shut
+  impl_->io.reset();  // drops what is still queued; functions that post from their destructors find the gate shut
 }
 
 void Loop::post(std::function<void()> fn) { impl_->poster.post(std::move(fn)); }
@@ -127,9 +129,11 @@ void Loop::cancel_timer(uint64_t id) { impl_->timers.erase(id); }
 
 void Loop::run() {
   impl_->strand = std::this_thread::get_id();
-  struct Restart {   // also when a function throws out of run()
+  struct Restart {  // also when a function throws out of run()
     asio::io_context &io;
-    ~Restart() { if (io.stopped()) io.restart(); }
+    ~Restart() {
+      if (io.stopped()) io.restart();
+    }
   } restart{*impl_->io};
   impl_->io->run();
 }

@@ -21,27 +21,27 @@ class Loop {
   Loop(const Loop &) = delete;
   Loop &operator=(const Loop &) = delete;
 
-  void post(std::function<void()> fn);                                         // [any] fn runs on the strand
-  void work(std::function<void()> fn);                                         // [any] fn runs on a worker thread
-  uint64_t after(std::chrono::milliseconds delay, std::function<void()> fn);   // [run] returns a timer id
-  void cancel_timer(uint64_t id);                                              // [run] unknown ids are ignored
-  void run();      // the calling thread becomes the strand until stop()
-  void stop();     // [any]
+  void post(std::function<void()> fn);                                        // [any] fn runs on the strand
+  void work(std::function<void()> fn);                                        // [any] fn runs on a worker thread
+  uint64_t after(std::chrono::milliseconds delay, std::function<void()> fn);  // [run] returns a timer id
+  void cancel_timer(uint64_t id);                                             // [run] unknown ids are ignored
+  void run();   // the calling thread becomes the strand until stop()
+  void stop();  // [any]
   bool on_strand() const;
   const Clock &clock() const;
 
   // Posts that may come after the Loop is gone (a plugin's thread that answers late): then they are dropped.
   class Poster {
    public:
-    void post(std::function<void()> fn) const;   // [any] to the strand
-    void work(std::function<void()> fn) const;   // [any] to a worker
+    void post(std::function<void()> fn) const;  // [any] to the strand
+    void work(std::function<void()> fn) const;  // [any] to a worker
 
    private:
     friend class Loop;
     struct Gate;
     std::shared_ptr<Gate> gate_;
   };
-  Poster poster() const;   // [any]
+  Poster poster() const;  // [any]
 
  private:
   struct Impl;

@@ -16,8 +16,9 @@ namespace gcop {
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 uint64_t draw(uint64_t seed, std::string_view label, std::span<const uint64_t> indices);
-double draw_unit(uint64_t seed, std::string_view label, std::span<const uint64_t> indices);   // [0, 1), 53 bits
-uint64_t draw_below(uint64_t bound, uint64_t seed, std::string_view label, std::span<const uint64_t> indices);   // [0, bound)
+double draw_unit(uint64_t seed, std::string_view label, std::span<const uint64_t> indices);  // [0, 1), 53 bits
+uint64_t draw_below(uint64_t bound, uint64_t seed, std::string_view label,
+                    std::span<const uint64_t> indices);  // [0, bound)
 
 inline uint64_t draw(uint64_t seed, std::string_view label, std::initializer_list<uint64_t> indices) {
   return draw(seed, label, std::span(indices.begin(), indices.size()));

@@ -22,7 +22,7 @@ enum class Code : int {
   exhausted = GCOP_EXHAUSTED,
 };
 
-const char *code_name(Code code);   // "invalid", ... as Lua's err.code
+const char *code_name(Code code);  // "invalid", ... as Lua's err.code
 
 struct Error {
   Code code = Code::internal;

@@ -13,7 +13,7 @@ constexpr size_t kShortest = 6;
 // Never destroyed: text may be redacted while the process ends.
 struct Registered {
   std::mutex mutex;
-  std::vector<std::string> values;   // longest first, so that a secret inside another leaves no rest
+  std::vector<std::string> values;  // longest first, so that a secret inside another leaves no rest
 };
 
 Registered &registered() {
@@ -49,7 +49,8 @@ Error redact(Error error) {
 Result<Secret> Secret::from_env(const std::string &variable) {
   const char *value = std::getenv(variable.c_str());
   if (!value || !*value)
-    return Error{Code::denied, "the key is missing: environment variable " + variable + " is not set; export it first", {}};
+    return Error{
+        Code::denied, "the key is missing: environment variable " + variable + " is not set; export it first", {}};
   register_secret(value);
   return Secret(variable, value);
 }

@@ -27,8 +27,8 @@ class Secret {
   Secret(const Secret &) = delete;
   Secret &operator=(const Secret &) = delete;
 
-  const std::string &reveal() const { return value_; }        // for the request header only
-  const std::string &variable() const { return variable_; }   // what messages may name
+  const std::string &reveal() const { return value_; }       // for the request header only
+  const std::string &variable() const { return variable_; }  // what messages may name
 
  private:
   Secret(std::string variable, std::string value) : variable_(std::move(variable)), value_(std::move(value)) {}

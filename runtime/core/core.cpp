@@ -29,14 +29,21 @@ json messages_json(const Request &request) {
 json canonical(const Request &request) {
   json extra = json::parse(request.extra_json, nullptr, false);
   if (extra.is_discarded()) extra = request.extra_json;
-  return {{"messages", messages_json(request)}, {"prefix", request.prefix},           {"extra", extra},
-          {"stop", request.stop},               {"max_tokens", request.max_tokens},   {"temperature", request.temperature},
-          {"top_p", request.top_p},             {"seed", request.seed},               {"sample", request.sample}};
+  return {{"messages", messages_json(request)},
+          {"prefix", request.prefix},
+          {"extra", extra},
+          {"stop", request.stop},
+          {"max_tokens", request.max_tokens},
+          {"temperature", request.temperature},
+          {"top_p", request.top_p},
+          {"seed", request.seed},
+          {"sample", request.sample}};
 }
 
 double cost(const Usage &usage, const Price &price) {
-  return 1e-6 * (static_cast<double>(usage.input) * price.input + static_cast<double>(usage.cache_read) * price.cache_read +
-                 static_cast<double>(usage.cache_write) * price.cache_write + static_cast<double>(usage.out()) * price.output);
+  return 1e-6 *
+         (static_cast<double>(usage.input) * price.input + static_cast<double>(usage.cache_read) * price.cache_read +
+          static_cast<double>(usage.cache_write) * price.cache_write + static_cast<double>(usage.out()) * price.output);
 }
 
 // What the call may cost at most: a token of input is at least a byte, and a message's frame a few tokens.
@@ -79,8 +86,8 @@ Result<Reply> take(const gcop_core_result *result) {
   Reply reply;
   reply.text = plugin::text(result->texts[0]);
   if (result->finish) reply.finish = plugin::text(result->finish[0]);
-  reply.usage = {result->input_tokens, result->cache_read_tokens, result->cache_write_tokens,
-                 result->output_tokens, result->reasoning_tokens, result->usage_known != 0};
+  reply.usage = {result->input_tokens,  result->cache_read_tokens, result->cache_write_tokens,
+                 result->output_tokens, result->reasoning_tokens,  result->usage_known != 0};
   if (GCOP_HAS(result, attempts)) reply.attempts = result->attempts;
   if (GCOP_HAS(result, served_model)) reply.model = plugin::text(result->served_model);
   return reply;
@@ -112,8 +119,8 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
   Price price;
   Script script;
   const gcop_core *table = nullptr;
-  std::shared_ptr<plugin::Calls> calls;             // null for a script
-  std::map<std::string, uint64_t> ops;              // started calls at the plugin, by key
+  std::shared_ptr<plugin::Calls> calls;  // null for a script
+  std::map<std::string, uint64_t> ops;   // started calls at the plugin, by key
   std::shared_ptr<plugin::CallQueue<Reply>> queue;
 
   Impl(Loop &l, store::Store *s, std::string n) : loop(l), store(s), name(std::move(n)) {}
@@ -129,9 +136,8 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
   void send(const Request &request, std::function<void(Result<Reply>)> done) {
     if (script) return run_script(request, std::move(done));
     if (!table) {
-      loop.post([done = std::move(done), error = Error{Code::unsupported, calls->name() + " offers no " GCOP_CORE, {}}] {
-        done(error);
-      });
+      loop.post([done = std::move(done),
+                 error = Error{Code::unsupported, calls->name() + " offers no " GCOP_CORE, {}}] { done(error); });
       return;
     }
     auto wire = std::make_shared<Wire>(request);
@@ -156,8 +162,8 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
   // One paid call: intent row, send, outcome row.
   void begin(const std::string &key, const Request &request, std::function<void(Result<Reply>)> answer) {
     if (store) {
-      const auto begun = store->begin_call({key, request.role, name, request.stage, dump(canonical(request)),
-                                            most_cost(request, price)});
+      const auto begun = store->begin_call(
+          {key, request.role, name, request.stage, dump(canonical(request)), most_cost(request, price)});
       if (!begun) {
         loop.post([answer = std::move(answer), error = begun.error()] { answer(error); });
         return;
@@ -191,7 +197,8 @@ Core::Core(Loop &loop, store::Store *store, std::shared_ptr<plugin::Instance> in
   const auto *table = static_cast<const gcop_core *>(instance->interface(GCOP_CORE));
   if (table && GCOP_HAS(table, cancel) && table->identity && table->complete && table->cancel) impl_->table = table;
   if (impl_->table) impl_->identity = plugin::text(table->identity(instance->raw()));
-  impl_->calls = std::make_shared<plugin::Calls>(loop, std::move(instance), impl_->table ? table->cancel : nullptr, timeout_ms);
+  impl_->calls =
+      std::make_shared<plugin::Calls>(loop, std::move(instance), impl_->table ? table->cancel : nullptr, timeout_ms);
   impl_->make_queue(max_in_flight);
 }
 
@@ -207,7 +214,7 @@ Core::~Core() { impl_->queue->cancel_all(impl_->title()); }
 
 uint64_t Core::complete(Request request, Done done) {
   const std::string key = request_key(impl_->identity, request);
-  if (impl_->store) {   // a hit waits for nobody; an equal call still in flight is joined below
+  if (impl_->store) {  // a hit waits for nobody; an equal call still in flight is joined below
     if (auto hit = impl_->store->find_call(key)) {
       hit->cached = true;
       hit->cost_usd = 0;
@@ -219,7 +226,7 @@ uint64_t Core::complete(Request request, Done done) {
     impl->begin(key, request, std::move(answer));
   };
   return impl_->queue->add(key, std::move(begin), [done = std::move(done)](Result<Reply> result, bool shared) {
-    if (shared && result) {   // another caller of the same request paid
+    if (shared && result) {  // another caller of the same request paid
       result->cached = true;
       result->cost_usd = 0;
     }

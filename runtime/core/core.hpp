@@ -10,30 +10,38 @@
 #include "base/result.hpp"
 #include "flow.hpp"
 
-namespace gcop::plugin { class Instance; }
-namespace gcop::store { class Store; }
+namespace gcop::plugin {
+class Instance;
+}
+namespace gcop::store {
+class Store;
+}
 
 namespace gcop::core {
 
-struct Message { std::string role, content; };
+struct Message {
+  std::string role, content;
+};
 
 struct Request {
   std::vector<Message> messages;
-  std::string prefix;            // start of the answer to continue from
-  std::string extra_json;        // provider parameters
+  std::string prefix;      // start of the answer to continue from
+  std::string extra_json;  // provider parameters
   std::vector<std::string> stop;
   uint32_t max_tokens = 512;
   double temperature = 0, top_p = 1;
-  uint64_t seed = 0;             // derived by the host from (run seed, request, sample): see request_seed()
-  uint64_t sample = 0;           // tells repeated draws of one request apart
-  std::string role = "core";     // who pays: "core", "teacher", "judge"
-  std::string stage;             // "accept", "grpo", ...: for the ledger; no part of the key
+  uint64_t seed = 0;          // derived by the host from (run seed, request, sample): see request_seed()
+  uint64_t sample = 0;        // tells repeated draws of one request apart
+  std::string role = "core";  // who pays: "core", "teacher", "judge"
+  std::string stage;          // "accept", "grpo", ...: for the ledger; no part of the key
 };
 
-struct Price { double input = 0, cache_read = 0, cache_write = 0, output = 0; };  // USD per million tokens
+struct Price {
+  double input = 0, cache_read = 0, cache_write = 0, output = 0;
+};  // USD per million tokens
 
 using Done = std::function<void(Result<Reply>)>;
-using Script = std::function<void(const Request &, Done)>;   // a core written in Lua
+using Script = std::function<void(const Request &, Done)>;  // a core written in Lua
 
 class Core {
  public:
@@ -41,13 +49,13 @@ class Core {
   Core(Loop &, store::Store *, std::shared_ptr<plugin::Instance>, std::string name, Price, uint32_t max_in_flight,
        uint32_t timeout_ms);
   Core(Loop &, store::Store *, Script, std::string identity, std::string name, Price = {});
-  ~Core();   // cancels what is waiting or in flight. The Store outlives the Loop's last run()
+  ~Core();  // cancels what is waiting or in flight. The Store outlives the Loop's last run()
 
   // Equal requests in flight share one call: the first caller pays, the others' replies say cached.
   // Answers from the store if this request was answered before (usage kept, cost 0, cached = true), else writes an
   // intent row, reserves budget, calls, writes the outcome. Errors: exhausted (budget), what the plugin said.
-  uint64_t complete(Request, Done);   // returns a call id
-  void cancel(uint64_t call_id);      // Done still comes, with Code::cancelled
+  uint64_t complete(Request, Done);  // returns a call id
+  void cancel(uint64_t call_id);     // Done still comes, with Code::cancelled
   const std::string &name() const;
   const std::string &identity() const;
   uint32_t capabilities() const;

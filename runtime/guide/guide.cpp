@@ -43,7 +43,9 @@ struct TrainWire {
   gcop_train_request raw{};
 };
 
-struct NamesWire { std::string a, b; };
+struct NamesWire {
+  std::string a, b;
+};
 
 void on_rollout(const gcop_op *op, const gcop_rollout *r) {
   Calls::answer<Rollout>(op, [&]() -> Result<Rollout> {
@@ -75,7 +77,8 @@ void on_train(const gcop_op *op, const gcop_train_result *r) {
     if (!r || !GCOP_HAS(r, error)) return Error{Code::internal, "answered without a result", {}};
     if (r->status != GCOP_OK) return plugin::plugin_error("", r->status, r->error);
     if (!GCOP_HAS(r, weights_version)) return Error{Code::internal, "answered OK with an incomplete result", {}};
-    return TrainStats{r->loss, r->kl, r->entropy, r->clip_frac, r->ratio_max, r->grad_norm, r->n_tokens, r->weights_version};
+    return TrainStats{r->loss,      r->kl,        r->entropy,  r->clip_frac,
+                      r->ratio_max, r->grad_norm, r->n_tokens, r->weights_version};
   });
 }
 
@@ -107,14 +110,15 @@ Result<> gather(const std::vector<Sequence> &sequences, std::vector<float> Seque
     const auto &values = sequences[i].*column;
     if (values.empty()) continue;
     if (values.size() != sequences[i].tokens.size())
-      return invalid("training sequence " + std::to_string(i + 1) + " has " + std::to_string(values.size()) + " " + title +
-                     " for " + std::to_string(sequences[i].tokens.size()) + " tokens; give one for each token, or none");
+      return invalid("training sequence " + std::to_string(i + 1) + " has " + std::to_string(values.size()) + " " +
+                     title + " for " + std::to_string(sequences[i].tokens.size()) +
+                     " tokens; give one for each token, or none");
     ++with;
     out.insert(out.end(), values.begin(), values.end());
   }
   if (with != 0 && with != sequences.size())
-    return invalid(std::string(title) + " are given for " + std::to_string(with) + " of " + std::to_string(sequences.size()) +
-                   " training sequences; give them for all or for none");
+    return invalid(std::string(title) + " are given for " + std::to_string(with) + " of " +
+                   std::to_string(sequences.size()) + " training sequences; give them for all or for none");
   return Unit{};
 }
 
@@ -137,14 +141,36 @@ Result<std::shared_ptr<TrainWire>> make_train(const std::vector<Sequence> &seque
   if (!reduction) return reduction.error();
   const auto ratio = ratio_of(loss.ratio);
   if (!ratio) return ratio.error();
-  wire->loss = {sizeof(gcop_loss_options), loss.policy ? uint32_t{GCOP_OBJECTIVE_POLICY} : uint32_t{GCOP_OBJECTIVE_NLL},
-                *reduction, *ratio, loss.clip_low, loss.clip_high, loss.clip_delta, loss.kl_beta, loss.max_len, 0};
-  wire->optimizer = {sizeof(gcop_optimizer_options), optimizer.lr, optimizer.beta1, optimizer.beta2, optimizer.eps,
-                     optimizer.weight_decay, optimizer.max_grad_norm, 0};
-  wire->raw = {sizeof(gcop_train_request), 0, sequences.size(), wire->sequences.offsets.data(), wire->sequences.tokens.data(),
-               wire->mask.data(), wire->old_logprobs.empty() ? nullptr : wire->old_logprobs.data(),
+  wire->loss = {sizeof(gcop_loss_options),
+                loss.policy ? uint32_t{GCOP_OBJECTIVE_POLICY} : uint32_t{GCOP_OBJECTIVE_NLL},
+                *reduction,
+                *ratio,
+                loss.clip_low,
+                loss.clip_high,
+                loss.clip_delta,
+                loss.kl_beta,
+                loss.max_len,
+                0};
+  wire->optimizer = {sizeof(gcop_optimizer_options),
+                     optimizer.lr,
+                     optimizer.beta1,
+                     optimizer.beta2,
+                     optimizer.eps,
+                     optimizer.weight_decay,
+                     optimizer.max_grad_norm,
+                     0};
+  wire->raw = {sizeof(gcop_train_request),
+               0,
+               sequences.size(),
+               wire->sequences.offsets.data(),
+               wire->sequences.tokens.data(),
+               wire->mask.data(),
+               wire->old_logprobs.empty() ? nullptr : wire->old_logprobs.data(),
                wire->ref_logprobs.empty() ? nullptr : wire->ref_logprobs.data(),
-               loss.policy ? wire->advantages.data() : nullptr, expect_version, &wire->loss, &wire->optimizer};
+               loss.policy ? wire->advantages.data() : nullptr,
+               expect_version,
+               &wire->loss,
+               &wire->optimizer};
   return wire;
 }
 
@@ -162,7 +188,8 @@ struct Guide::Impl : std::enable_shared_from_this<Guide::Impl> {
   const gcop_guide *table = nullptr;
   std::shared_ptr<Calls> calls;
 
-  Impl(Loop &l, std::string n, std::shared_ptr<plugin::Instance> i) : loop(l), name(std::move(n)), instance(std::move(i)) {}
+  Impl(Loop &l, std::string n, std::shared_ptr<plugin::Instance> i)
+      : loop(l), name(std::move(n)), instance(std::move(i)) {}
 
   std::string title() const { return "guide '" + name + "'"; }
   Error unsupported() const {
@@ -176,7 +203,8 @@ struct Guide::Impl : std::enable_shared_from_this<Guide::Impl> {
 
   // `begin(table, instance, op)` starts the call; errors are given the guide's name.
   template <class Value, class Begin>
-  uint64_t start(const char *call, std::shared_ptr<void> inputs, const Begin &begin, std::function<void(Result<Value>)> done) {
+  uint64_t start(const char *call, std::shared_ptr<void> inputs, const Begin &begin,
+                 std::function<void(Result<Value>)> done) {
     if (!table) {
       fail_later<Value>(std::move(done), unsupported());
       return 0;
@@ -200,9 +228,11 @@ struct Guide::Impl : std::enable_shared_from_this<Guide::Impl> {
       const gcop_status status = call(&out, &error);
       if (status == GCOP_OK) return out;
       error.message[sizeof error.message - 1] = '\0';
-      return plugin::plugin_error(title() + ": " + what, status, {error.message, std::char_traits<char>::length(error.message)});
+      return plugin::plugin_error(title() + ": " + what, status,
+                                  {error.message, std::char_traits<char>::length(error.message)});
     } catch (const std::exception &e) {
-      return Error{Code::internal, title() + ": " + what + " threw '" + e.what() + "' at the ABI, where nothing may throw", {}};
+      return Error{
+          Code::internal, title() + ": " + what + " threw '" + e.what() + "' at the ABI, where nothing may throw", {}};
     }
   }
 };
@@ -245,15 +275,27 @@ uint64_t Guide::sample(const std::string &weights, std::vector<int32_t> prompt, 
   wire->prompt = std::move(prompt);
   wire->stop = how.stop;
   for (const std::string &s : wire->stop) wire->stop_views.push_back(plugin::view(s));
-  wire->raw = {sizeof(gcop_sample_request), how.max_tokens, plugin::view(wire->weights), wire->prompt.data(), wire->prompt.size(),
-               how.temperature, how.top_p, how.top_k, static_cast<uint32_t>(wire->stop_views.size()), how.seed, wire->stop_views.data()};
+  wire->raw = {sizeof(gcop_sample_request),
+               how.max_tokens,
+               plugin::view(wire->weights),
+               wire->prompt.data(),
+               wire->prompt.size(),
+               how.temperature,
+               how.top_p,
+               how.top_k,
+               static_cast<uint32_t>(wire->stop_views.size()),
+               how.seed,
+               wire->stop_views.data()};
   auto with_prompt = [wire, done = std::move(done)](Result<Rollout> result) {
     if (result) result->prompt = wire->prompt;
     done(std::move(result));
   };
-  return impl_->start<Rollout>("submit", wire, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.submit(raw, &wire->raw, op, on_rollout);
-  }, with_prompt);
+  return impl_->start<Rollout>(
+      "submit", wire,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.submit(raw, &wire->raw, op, on_rollout);
+      },
+      with_prompt);
 }
 
 void Guide::score(const std::string &weights, std::vector<std::vector<int32_t>> sequences,
@@ -261,64 +303,87 @@ void Guide::score(const std::string &weights, std::vector<std::vector<int32_t>> 
   auto wire = std::make_shared<ScoreWire>();
   wire->weights = weights;
   for (const auto &sequence : sequences) wire->sequences.add(sequence);
-  wire->raw = {sizeof(gcop_score_request), 0, plugin::view(wire->weights), sequences.size(), wire->sequences.offsets.data(),
-               wire->sequences.tokens.data()};
+  wire->raw = {sizeof(gcop_score_request),     0,
+               plugin::view(wire->weights),    sequences.size(),
+               wire->sequences.offsets.data(), wire->sequences.tokens.data()};
   auto split = [wire, title = impl_->title(), done = std::move(done)](Result<std::vector<float>> result) {
     if (!result) return done(std::move(result.error()));
     const auto &offsets = wire->sequences.offsets;
     if (result->size() != offsets.back())
-      return done(Error{Code::internal, title + ": score answered " + std::to_string(result->size()) + " logprobs for " +
-                                            std::to_string(offsets.back()) + " tokens", {}});
+      return done(Error{Code::internal,
+                        title + ": score answered " + std::to_string(result->size()) + " logprobs for " +
+                            std::to_string(offsets.back()) + " tokens",
+                        {}});
     std::vector<std::vector<float>> rows;
     for (size_t i = 0; i + 1 < offsets.size(); ++i)
       rows.emplace_back(result->begin() + static_cast<std::ptrdiff_t>(offsets[i]),
                         result->begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]));
     done(std::move(rows));
   };
-  impl_->start<std::vector<float>>("score", wire, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.score(raw, &wire->raw, op, on_score);
-  }, split);
+  impl_->start<std::vector<float>>(
+      "score", wire,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.score(raw, &wire->raw, op, on_score);
+      },
+      split);
 }
 
-void Guide::train(std::vector<Sequence> sequences, const Loss &loss, const Optimizer &optimizer, uint64_t expect_version,
-                  std::function<void(Result<TrainStats>)> done) {
+void Guide::train(std::vector<Sequence> sequences, const Loss &loss, const Optimizer &optimizer,
+                  uint64_t expect_version, std::function<void(Result<TrainStats>)> done) {
   const auto made = make_train(sequences, loss, optimizer, expect_version);
   if (!made) {
     Error error = made.error();
     error.message = impl_->title() + ": " + error.message;
     return impl_->fail_later<TrainStats>(std::move(done), std::move(error));
   }
-  impl_->start<TrainStats>("train", *made, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.train(raw, &(*made)->raw, op, on_train);
-  }, std::move(done));
+  impl_->start<TrainStats>(
+      "train", *made,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.train(raw, &(*made)->raw, op, on_train);
+      },
+      std::move(done));
 }
 
 void Guide::copy(const std::string &from, const std::string &to, std::function<void(Result<>)> done) {
   auto wire = std::make_shared<NamesWire>(NamesWire{from, to});
-  impl_->start<Unit>("copy", wire, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.copy(raw, plugin::view(wire->a), plugin::view(wire->b), op, on_done);
-  }, std::move(done));
+  impl_->start<Unit>(
+      "copy", wire,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.copy(raw, plugin::view(wire->a), plugin::view(wire->b), op, on_done);
+      },
+      std::move(done));
 }
 
 void Guide::drop(const std::string &name, std::function<void(Result<>)> done) {
   auto wire = std::make_shared<NamesWire>(NamesWire{name, {}});
-  impl_->start<Unit>("drop", wire, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.drop(raw, plugin::view(wire->a), op, on_done);
-  }, std::move(done));
+  impl_->start<Unit>(
+      "drop", wire,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.drop(raw, plugin::view(wire->a), op, on_done);
+      },
+      std::move(done));
 }
 
-void Guide::save(const std::string &weights, const std::string &dir, bool optimizer, std::function<void(Result<>)> done) {
+void Guide::save(const std::string &weights, const std::string &dir, bool optimizer,
+                 std::function<void(Result<>)> done) {
   auto wire = std::make_shared<NamesWire>(NamesWire{weights, dir});
-  impl_->start<Unit>("save", wire, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.save(raw, plugin::view(wire->a), plugin::view(wire->b), optimizer ? uint32_t{GCOP_SAVE_OPTIMIZER} : 0, op, on_done);
-  }, std::move(done));
+  impl_->start<Unit>(
+      "save", wire,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.save(raw, plugin::view(wire->a), plugin::view(wire->b), optimizer ? uint32_t{GCOP_SAVE_OPTIMIZER} : 0, op,
+                   on_done);
+      },
+      std::move(done));
 }
 
 void Guide::load(const std::string &weights, const std::string &dir, std::function<void(Result<>)> done) {
   auto wire = std::make_shared<NamesWire>(NamesWire{weights, dir});
-  impl_->start<Unit>("load", wire, [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
-    table.load(raw, plugin::view(wire->a), plugin::view(wire->b), op, on_done);
-  }, std::move(done));
+  impl_->start<Unit>(
+      "load", wire,
+      [&](const gcop_guide &table, gcop_instance *raw, const gcop_op *op) {
+        table.load(raw, plugin::view(wire->a), plugin::view(wire->b), op, on_done);
+      },
+      std::move(done));
 }
 
 void Guide::cancel(uint64_t call_id) { impl_->calls->cancel(call_id); }

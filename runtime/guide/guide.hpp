@@ -9,26 +9,30 @@
 #include "base/result.hpp"
 #include "flow.hpp"
 
-namespace gcop::plugin { class Instance; }
+namespace gcop::plugin {
+class Instance;
+}
 
 namespace gcop::guide {
 
-struct Sequence {                  // one training sequence
+struct Sequence {  // one training sequence
   std::vector<int32_t> tokens;
-  std::vector<uint8_t> mask;       // parallel: 1 = counts in the loss
-  std::vector<float> old_logprobs; // parallel or empty
-  std::vector<float> ref_logprobs; // parallel or empty
+  std::vector<uint8_t> mask;        // parallel: 1 = counts in the loss
+  std::vector<float> old_logprobs;  // parallel or empty
+  std::vector<float> ref_logprobs;  // parallel or empty
   float advantage = 0;
 };
 
 struct Loss {
-  bool policy = false;             // false: NLL
+  bool policy = false;  // false: NLL
   std::string reduction = "dr_grpo", ratio = "token";
   float clip_low = 0.2f, clip_high = 0.28f, clip_delta = 0, kl_beta = 0;
   uint32_t max_len = 0;
 };
 
-struct Optimizer { float lr = 1e-5f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0, max_grad_norm = 1; };
+struct Optimizer {
+  float lr = 1e-5f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0, max_grad_norm = 1;
+};
 
 struct TrainStats {
   double loss = 0, kl = 0, entropy = 0, clip_frac = 0, ratio_max = 0, grad_norm = 0;
@@ -42,7 +46,7 @@ class Guide {
 
   Result<std::vector<int32_t>> encode(const std::string &text) const;
   Result<std::string> decode(const std::vector<int32_t> &) const;
-  Result<std::vector<int32_t>> render(const std::string &messages_json) const;   // chat template + generation prompt
+  Result<std::vector<int32_t>> render(const std::string &messages_json) const;  // chat template + generation prompt
   uint64_t sample(const std::string &weights, std::vector<int32_t> prompt, const Sampling &,
                   std::function<void(Result<Rollout>)>);
   void score(const std::string &weights, std::vector<std::vector<int32_t>>,
@@ -56,7 +60,7 @@ class Guide {
   void cancel(uint64_t call_id);
   const std::string &name() const;
   const std::string &identity() const;
-  const std::string &info() const;   // JSON
+  const std::string &info() const;  // JSON
 
  private:
   struct Impl;

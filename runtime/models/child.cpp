@@ -48,10 +48,11 @@ Result<ChildResult> run_child(const std::vector<std::string> &argv, const std::v
   posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], 2);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);   // its own group: a kill reaches its children too
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);  // its own group: a kill reaches its children too
   std::vector<std::string> args = argv, env = environment_with(extra_env);
   pid_t pid = 0;
-  const int failed = posix_spawnp(&pid, args[0].c_str(), &actions, &attributes, pointers(args).data(), pointers(env).data());
+  const int failed =
+      posix_spawnp(&pid, args[0].c_str(), &actions, &attributes, pointers(args).data(), pointers(env).data());
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   close(pipe_ends[1]);
@@ -65,8 +66,10 @@ Result<ChildResult> run_child(const std::vector<std::string> &argv, const std::v
     if (::poll(&readable, 1, 100) > 0) {
       char buffer[4096];
       const ssize_t n = read(pipe_ends[0], buffer, sizeof buffer);
-      if (n > 0) result.output.append(buffer, static_cast<size_t>(n));
-      else if (n == 0 || errno != EINTR) open = false;
+      if (n > 0)
+        result.output.append(buffer, static_cast<size_t>(n));
+      else if (n == 0 || errno != EINTR)
+        open = false;
       if (result.output.size() > 2 * kKeptOutput) result.output.erase(0, result.output.size() - kKeptOutput);
     }
     if (!result.cancelled && !poll_caller()) {
@@ -76,7 +79,8 @@ Result<ChildResult> run_child(const std::vector<std::string> &argv, const std::v
   }
   close(pipe_ends[0]);
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
   if (result.output.size() > kKeptOutput) result.output.erase(0, result.output.size() - kKeptOutput);
   return result;

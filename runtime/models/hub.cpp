@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr long kConnectSeconds = 10;
-constexpr long kLowSpeedBytes = 1024, kLowSpeedSeconds = 30;   // slower than this for so long: cut
-constexpr int kResumes = 5;                                    // in one call, as long as each brings new bytes
+constexpr long kLowSpeedBytes = 1024, kLowSpeedSeconds = 30;  // slower than this for so long: cut
+constexpr int kResumes = 5;                                   // in one call, as long as each brings new bytes
 
 std::string variable(const char *name, const std::string &fallback) {
   const char *value = std::getenv(name);
@@ -35,7 +35,7 @@ enum class Outcome { done, cut, no_ranges, refused, full, too_long, cancelled };
 struct Transfer {
   const Target &target;
   std::FILE *out = nullptr;
-  uint64_t at = 0;             // bytes in the file
+  uint64_t at = 0;  // bytes in the file
   int write_errno = 0;
   bool too_long = false;
 };
@@ -69,7 +69,8 @@ Outcome request(const Target &target, const std::string &url, const std::string 
     return errno == ENOSPC ? Outcome::full : Outcome::refused;
   }
   static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-  const std::unique_ptr<CURL, void (*)(CURL *)> handle(ready == CURLE_OK ? curl_easy_init() : nullptr, curl_easy_cleanup);
+  const std::unique_ptr<CURL, void (*)(CURL *)> handle(ready == CURLE_OK ? curl_easy_init() : nullptr,
+                                                       curl_easy_cleanup);
   CURL *curl = handle.get();
   CURLcode code = CURLE_FAILED_INIT;
   char detail[CURL_ERROR_SIZE] = "";
@@ -96,7 +97,7 @@ Outcome request(const Target &target, const std::string &url, const std::string 
     code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   }
-  if (std::fclose(transfer.out) != 0 && transfer.write_errno == 0) transfer.write_errno = errno;   // buffered bytes
+  if (std::fclose(transfer.out) != 0 && transfer.write_errno == 0) transfer.write_errno = errno;  // buffered bytes
   said = detail[0] ? detail : curl_easy_strerror(code);
   if (transfer.write_errno != 0) {
     said = std::strerror(transfer.write_errno);
@@ -109,17 +110,22 @@ Outcome request(const Target &target, const std::string &url, const std::string 
   switch (code) {
     case CURLE_OK:
       if (transfer.at == target.entry.bytes) return Outcome::done;
-      said = "it sent " + std::to_string(transfer.at) + " of " + std::to_string(target.entry.bytes) + " bytes and said that was all";
-      return Outcome::too_long;   // a whole answer of another size: nothing to resume
+      said = "it sent " + std::to_string(transfer.at) + " of " + std::to_string(target.entry.bytes) +
+             " bytes and said that was all";
+      return Outcome::too_long;  // a whole answer of another size: nothing to resume
     case CURLE_ABORTED_BY_CALLBACK: return Outcome::cancelled;
     case CURLE_RANGE_ERROR: return Outcome::no_ranges;
     case CURLE_HTTP_RETURNED_ERROR:
       if (status == 416) return Outcome::no_ranges;
       said = "HTTP status " + std::to_string(status);
       return Outcome::refused;
-    case CURLE_PARTIAL_FILE: case CURLE_RECV_ERROR: case CURLE_SEND_ERROR: case CURLE_GOT_NOTHING:
-    case CURLE_OPERATION_TIMEDOUT: case CURLE_HTTP2: case CURLE_HTTP2_STREAM:
-      return Outcome::cut;
+    case CURLE_PARTIAL_FILE:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM: return Outcome::cut;
     default: return Outcome::refused;
   }
 }
@@ -139,7 +145,9 @@ Result<std::string> fetch_from_hub(const Target &target) {
   const std::string url = endpoint() + "/" + entry.hub_repo + "/resolve/" + entry.hub_revision + "/" + entry.file;
   const std::string part = target.file() + ".part";
   std::error_code ignored;
-  const auto size = [&] { return fs::exists(part, ignored) ? static_cast<uint64_t>(fs::file_size(part, ignored)) : uint64_t{0}; };
+  const auto size = [&] {
+    return fs::exists(part, ignored) ? static_cast<uint64_t>(fs::file_size(part, ignored)) : uint64_t{0};
+  };
   if (size() > entry.bytes) fs::remove(part, ignored);
   std::string said;
   for (int resumes = 0;; ++resumes) {
@@ -148,21 +156,22 @@ Result<std::string> fetch_from_hub(const Target &target) {
     const Outcome outcome = request(target, url, part, said);
     switch (outcome) {
       case Outcome::done: return part;
-      case Outcome::no_ranges:   // it cannot go on in the middle: once from the start
+      case Outcome::no_ranges:  // it cannot go on in the middle: once from the start
         fs::remove(part, ignored);
         if (before > 0 && resumes < kResumes) continue;
         break;
       case Outcome::cut:
         if (size() > before && resumes < kResumes) {
-          log_info("the download of " + entry.file + " was cut at " + std::to_string(size()) + " bytes (" + said + "); going on");
+          log_info("the download of " + entry.file + " was cut at " + std::to_string(size()) + " bytes (" + said +
+                   "); going on");
           continue;
         }
         if (size() == 0) fs::remove(part, ignored);
-        return Error{Code::unavailable, url + ": the download was cut at " + std::to_string(size()) + " of " +
-                                            std::to_string(entry.bytes) + " bytes (" + said + ")", {}};
-      case Outcome::full:
-        fs::remove(part, ignored);
-        return disk_full(target);
+        return Error{Code::unavailable,
+                     url + ": the download was cut at " + std::to_string(size()) + " of " +
+                         std::to_string(entry.bytes) + " bytes (" + said + ")",
+                     {}};
+      case Outcome::full: fs::remove(part, ignored); return disk_full(target);
       case Outcome::cancelled:
         if (size() == 0) fs::remove(part, ignored);
         return cancelled_error(target);

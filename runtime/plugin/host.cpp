@@ -9,7 +9,7 @@ namespace gcop::plugin {
 namespace {
 
 struct Host {
-  gcop_host table;   // first member: plugins hand this pointer back
+  gcop_host table;  // first member: plugins hand this pointer back
   std::string plugin_id;
   Loop::Poster poster;
   std::shared_ptr<Services> services;
@@ -44,9 +44,10 @@ const void *query(const gcop_host *table, const char *id) noexcept {
 
 std::shared_ptr<const gcop_host> make_host(std::string plugin_id, Loop::Poster poster,
                                            std::shared_ptr<Services> services) {
-  auto host = std::make_shared<Host>(Host{
-      {sizeof(gcop_host), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, log_line, post, query}, std::move(plugin_id),
-      std::move(poster), std::move(services)});
+  auto host = std::make_shared<Host>(Host{{sizeof(gcop_host), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, log_line, post, query},
+                                          std::move(plugin_id),
+                                          std::move(poster),
+                                          std::move(services)});
   return {host, &host->table};
 }
 

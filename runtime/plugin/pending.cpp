@@ -20,10 +20,10 @@ uint64_t grace_ms(uint32_t timeout_ms) { return std::clamp<uint64_t>(timeout_ms 
 }  // namespace
 
 struct Calls::Slot {
-  gcop_op op{};   // first member: plugins hand this pointer back
+  gcop_op op{};  // first member: plugins hand this pointer back
   std::atomic<int> state{kWaiting};
   std::atomic<bool> cancelled{false};
-  std::string name;            // "plugin 'x', complete": stays readable while the slot rests
+  std::string name;  // "plugin 'x', complete": stays readable while the slot rests
   Loop::Poster poster;
   std::unique_ptr<Body> body;  // of whoever won `state`
   explicit Slot(Loop::Poster p) : poster(std::move(p)) {}
@@ -32,8 +32,8 @@ struct Calls::Slot {
 // All slots of the process; never destroyed, because plugins' threads may outlive main(). [any]
 struct Calls::Slots {
   std::mutex mutex;
-  std::vector<Slot *> every;        // abandoned ones too: leaked on purpose, but known
-  std::deque<Slot *> resting;       // answered, oldest first
+  std::vector<Slot *> every;   // abandoned ones too: leaked on purpose, but known
+  std::deque<Slot *> resting;  // answered, oldest first
   std::atomic<uint64_t> next_id{1};
 };
 
@@ -45,9 +45,7 @@ Calls::Slots &Calls::slots() {
 Calls::Calls(Loop &loop, std::shared_ptr<Instance> instance, Cancel hint, uint32_t timeout_ms)
     : loop_(loop), instance_(std::move(instance)), cancel_(hint), timeout_ms_(timeout_ms) {}
 
-int32_t Calls::is_cancelled(const gcop_op *op) {
-  return reinterpret_cast<const Slot *>(op)->cancelled.load() ? 1 : 0;
-}
+int32_t Calls::is_cancelled(const gcop_op *op) { return reinterpret_cast<const Slot *>(op)->cancelled.load() ? 1 : 0; }
 
 Calls::Body *Calls::claim(const gcop_op *op) noexcept {
   auto *slot = reinterpret_cast<Slot *>(const_cast<gcop_op *>(op));
@@ -103,9 +101,10 @@ uint64_t Calls::launch(const char *call, std::shared_ptr<void> inputs, const Beg
     thrown = "an exception that is no std::exception";
   }
   int expected = kWaiting;
-  if (slot->state.compare_exchange_strong(expected, kAbandoned)) {   // unless it answered before it threw
+  if (slot->state.compare_exchange_strong(expected, kAbandoned)) {  // unless it answered before it threw
     loop_.post([self = shared_from_this(), slot, thrown] {
-      self->give_up(slot, {Code::internal, slot->name + ": threw '" + thrown + "' at the ABI, where nothing may throw", {}});
+      self->give_up(slot,
+                    {Code::internal, slot->name + ": threw '" + thrown + "' at the ABI, where nothing may throw", {}});
     });
   }
   return id;
@@ -114,10 +113,12 @@ uint64_t Calls::launch(const char *call, std::shared_ptr<void> inputs, const Beg
 void Calls::watch(Slot *slot, uint64_t wait_ms) {
   slot->body->timer = loop_.after(std::chrono::milliseconds(wait_ms), [self = shared_from_this(), slot, wait_ms] {
     int expected = kWaiting;
-    if (!slot->state.compare_exchange_strong(expected, kAbandoned)) return;   // its answer is queued behind us
-    slot->cancelled = true;   // a plugin that polls stops
-    self->give_up(slot, {Code::timeout, slot->name + ": no answer after " + std::to_string(wait_ms) +
-                                            " ms (deadline and grace); the call is given up", {}});
+    if (!slot->state.compare_exchange_strong(expected, kAbandoned)) return;  // its answer is queued behind us
+    slot->cancelled = true;                                                  // a plugin that polls stops
+    self->give_up(slot, {Code::timeout,
+                         slot->name + ": no answer after " + std::to_string(wait_ms) +
+                             " ms (deadline and grace); the call is given up",
+                         {}});
   });
 }
 
@@ -158,7 +159,8 @@ Error plugin_error(const std::string &call, gcop_status status, gcop_str message
   const bool known = status >= GCOP_CANCELLED && status <= GCOP_EXHAUSTED;
   std::string said = text(message);
   if (said.empty()) said = known ? code_name(static_cast<Code>(status)) : "unknown status " + std::to_string(status);
-  return redact(Error{known ? static_cast<Code>(status) : Code::internal, call.empty() ? said : call + ": " + said, {}});
+  return redact(
+      Error{known ? static_cast<Code>(status) : Code::internal, call.empty() ? said : call + ": " + said, {}});
 }
 
 }  // namespace gcop::plugin

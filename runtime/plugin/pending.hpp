@@ -51,7 +51,7 @@ class Calls : public std::enable_shared_from_this<Calls> {
     try {
       typed->result = std::make_unique<Result<Value>>(convert());
     } catch (...) {
-      typed->result.reset();   // deliver() says that the answer could not be taken over
+      typed->result.reset();  // deliver() says that the answer could not be taken over
     }
     hand_over(op);
   }
@@ -69,7 +69,7 @@ class Calls : public std::enable_shared_from_this<Calls> {
     std::string call;
     uint64_t timer = 0;
     virtual ~Body() = default;
-    virtual void deliver() = 0;          // runs the handler with the answer
+    virtual void deliver() = 0;  // runs the handler with the answer
     virtual void fail(Error error) = 0;
   };
   template <class Value>
@@ -77,10 +77,11 @@ class Calls : public std::enable_shared_from_this<Calls> {
     std::unique_ptr<Result<Value>> result;
     std::function<void(Result<Value>)> done;
     void deliver() override {
-      if (!result) return fail({Code::internal, calls->name() + " answered " + call + " with something unreadable", {}});
+      if (!result)
+        return fail({Code::internal, calls->name() + " answered " + call + " with something unreadable", {}});
       done(std::move(*result));
     }
-    void fail(Error error) override {   // the body may live on for ever: let go of what the handler holds
+    void fail(Error error) override {  // the body may live on for ever: let go of what the handler holds
       const auto handler = std::move(done);
       done = nullptr;
       handler(std::move(error));

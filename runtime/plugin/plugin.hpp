@@ -24,12 +24,12 @@ struct Plugin {
 class Instance {
  public:
   Instance(std::shared_ptr<const gcop_host> host, Plugin plugin, gcop_instance *raw);
-  ~Instance();   // waits up to 10 s for the plugin's destroy(), then leaves it behind with a warning
+  ~Instance();  // waits up to 10 s for the plugin's destroy(), then leaves it behind with a warning
   Instance(const Instance &) = delete;
   Instance &operator=(const Instance &) = delete;
   gcop_instance *raw() const { return raw_; }
   const Plugin &plugin() const { return plugin_; }
-  const void *interface(const char *id) const;   // nullptr if it has none
+  const void *interface(const char *id) const;  // nullptr if it has none
 
  private:
   std::shared_ptr<const gcop_host> host_;
@@ -40,24 +40,24 @@ class Instance {
 // $GCOP_PLUGIN_PATH (colon-separated), then plugins/ beside the running program, then ../lib/gcop/plugins from there.
 std::vector<std::string> default_search_path();
 
-constexpr uint32_t kCreateTimeoutMs = 600'000;   // create() may read gigabytes from a slow disk
+constexpr uint32_t kCreateTimeoutMs = 600'000;  // create() may read gigabytes from a slow disk
 
 // A bare name is looked for as NAME.gcop.so in each folder of the search path; a name with a slash is a path. A file
 // that exists but does not load is an error, never a silent search elsewhere.
 class Registry {
  public:
-  Registry(Loop &, std::vector<std::string> search_path);   // empty: default_search_path()
+  Registry(Loop &, std::vector<std::string> search_path);  // empty: default_search_path()
   ~Registry();
-  Result<Plugin> open(const std::string &name_or_path);                     // [run]
+  Result<Plugin> open(const std::string &name_or_path);  // [run]
   // create() of the plugin may block (it loads models): runs on a thread of its own; done comes on the strand.
   // Exceptions thrown by create are turned into an Error that names the plugin. A create() that has not returned
   // after timeout_ms is a Code::timeout; an instance it makes later is destroyed at once.
   void create(const Plugin &, const std::string &config_json,
               std::function<void(Result<std::shared_ptr<Instance>>)> done,
-              uint32_t timeout_ms = kCreateTimeoutMs); // [run]
+              uint32_t timeout_ms = kCreateTimeoutMs);  // [run]
   // Host services for plugins, by id ("gcop.host.sandbox/1"). The service outlives every instance.
-  void offer(const std::string &id, const void *service);                   // [run] before the first create
-  std::vector<std::string> available() const;                               // names found on the search path
+  void offer(const std::string &id, const void *service);  // [run] before the first create
+  std::vector<std::string> available() const;              // names found on the search path
 
  private:
   struct Impl;

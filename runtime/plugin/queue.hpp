@@ -20,9 +20,9 @@ template <class Value>
 class CallQueue : public std::enable_shared_from_this<CallQueue<Value>> {
  public:
   using Answer = std::function<void(Result<Value>)>;
-  using Begin = std::function<void(Answer)>;                        // starts the call; answers later, never at once
-  using Done = std::function<void(Result<Value>, bool shared)>;     // shared: another caller's call answered this one
-  using Abort = std::function<void(const std::string &key)>;        // nobody waits for this started call any more
+  using Begin = std::function<void(Answer)>;                     // starts the call; answers later, never at once
+  using Done = std::function<void(Result<Value>, bool shared)>;  // shared: another caller's call answered this one
+  using Abort = std::function<void(const std::string &key)>;     // nobody waits for this started call any more
 
   CallQueue(Loop &loop, uint32_t limit, Abort abort) : loop_(loop), limit_(limit), abort_(std::move(abort)) {}
 
@@ -65,11 +65,14 @@ class CallQueue : public std::enable_shared_from_this<CallQueue<Value>> {
     while (!keys_.empty()) cancel(keys_.begin()->first, name);
   }
 
-  uint64_t take_id() { return next_id_++; }   // for a call that is answered without a flight
+  uint64_t take_id() { return next_id_++; }  // for a call that is answered without a flight
   uint32_t in_flight() const { return in_flight_; }
 
  private:
-  struct Waiter { uint64_t id; Done done; };
+  struct Waiter {
+    uint64_t id;
+    Done done;
+  };
   struct Flight {
     Begin begin;
     std::vector<Waiter> waiters;
@@ -93,7 +96,7 @@ class CallQueue : public std::enable_shared_from_this<CallQueue<Value>> {
     flights_.erase(key);
     --in_flight_;
     for (const Waiter &waiter : flight->waiters) keys_.erase(waiter.id);
-    pump();   // before the callers run: the plugin need not wait for them
+    pump();  // before the callers run: the plugin need not wait for them
     for (size_t i = 0; i < flight->waiters.size(); ++i) flight->waiters[i].done(result, i > 0);
   }
 
@@ -102,7 +105,7 @@ class CallQueue : public std::enable_shared_from_this<CallQueue<Value>> {
   Abort abort_;
   uint32_t in_flight_ = 0;
   uint64_t next_id_ = 1;
-  std::map<uint64_t, std::string> keys_;   // of calls that still wait
+  std::map<uint64_t, std::string> keys_;  // of calls that still wait
   std::map<std::string, std::shared_ptr<Flight>> flights_;
   std::deque<std::string> waiting_;
 };

@@ -25,7 +25,7 @@ namespace {
 constexpr const char *kSuffix = ".gcop.so";
 constexpr std::chrono::seconds kDestroyWait{10};
 
-std::string exception_text() {   // inside a catch block
+std::string exception_text() {  // inside a catch block
   try {
     throw;
   } catch (const std::exception &e) {
@@ -58,16 +58,17 @@ Result<Plugin> load(const std::string &path) {
   if (!GCOP_HAS(descriptor, abi_minor))
     return invalid(name + " has a descriptor of " + std::to_string(descriptor->struct_size) +
                    " bytes, too small to say its ABI; set struct_size = sizeof(gcop_plugin)");
-  const bool fits = descriptor->abi_major == GCOP_ABI_MAJOR &&
-                    (GCOP_ABI_MAJOR > 0 || descriptor->abi_minor == GCOP_ABI_MINOR);
+  const bool fits =
+      descriptor->abi_major == GCOP_ABI_MAJOR && (GCOP_ABI_MAJOR > 0 || descriptor->abi_minor == GCOP_ABI_MINOR);
   if (!fits)
     return invalid(name + " was built for ABI " + std::to_string(descriptor->abi_major) + "." +
                    std::to_string(descriptor->abi_minor) + ", this host has " + host_abi +
                    "; rebuild it against this gcop");
   if (!GCOP_HAS(descriptor, query) || !descriptor->id || !descriptor->create || !descriptor->destroy ||
       !descriptor->query)
-    return invalid(name + " has an incomplete descriptor: id, create, destroy and query must be set, and struct_size "
-                          "must cover them");
+    return invalid(name +
+                   " has an incomplete descriptor: id, create, destroy and query must be set, and struct_size "
+                   "must cover them");
   return Plugin{path, descriptor};
 }
 
@@ -125,7 +126,7 @@ std::vector<std::string> default_search_path() {
 struct Registry::Impl {
   Loop &loop;
   std::vector<std::string> search_path;
-  std::map<std::string, Plugin> loaded;   // by canonical path
+  std::map<std::string, Plugin> loaded;  // by canonical path
   std::shared_ptr<Services> services = std::make_shared<Services>();
 };
 
@@ -171,16 +172,18 @@ Result<Plugin> Registry::open(const std::string &name_or_path) {
 void Registry::create(const Plugin &plugin, const std::string &config_json,
                       std::function<void(Result<std::shared_ptr<Instance>>)> done, uint32_t timeout_ms) {
   struct Creation {
-    std::atomic<bool> settled{false};   // the thread or the deadline: whoever is first answers
-    uint64_t timer = 0;                 // strand only
+    std::atomic<bool> settled{false};  // the thread or the deadline: whoever is first answers
+    uint64_t timer = 0;                // strand only
     std::function<void(Result<std::shared_ptr<Instance>>)> done;
   };
   auto creation = std::make_shared<Creation>();
   creation->done = std::move(done);
   creation->timer = impl_->loop.after(std::chrono::milliseconds(timeout_ms), [creation, plugin, timeout_ms] {
     if (creation->settled.exchange(true)) return;
-    creation->done(Error{Code::timeout, who(plugin) + " has not returned from create() after " +
-                                            std::to_string(timeout_ms) + " ms; its thread is left behind", {}});
+    creation->done(Error{Code::timeout,
+                         who(plugin) + " has not returned from create() after " + std::to_string(timeout_ms) +
+                             " ms; its thread is left behind",
+                         {}});
   });
   auto host = make_host(plugin.descriptor->id, impl_->loop.poster(), impl_->services);
   // A thread of its own, not a worker: a create() that never returns must not eat one of the few workers.
@@ -199,7 +202,8 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
       error.message[sizeof error.message - 1] = '\0';
       const bool known = error.code >= GCOP_CANCELLED && error.code <= GCOP_EXHAUSTED;
       failure = Error{known ? static_cast<Code>(error.code) : Code::internal,
-                      who(plugin) + ": " + (error.message[0] ? error.message : "create() failed without a message"), {}};
+                      who(plugin) + ": " + (error.message[0] ? error.message : "create() failed without a message"),
+                      {}};
     }
     auto instance = raw ? std::make_shared<Instance>(host, plugin, raw) : nullptr;
     if (creation->settled.exchange(true)) {
@@ -208,8 +212,10 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
     }
     poster.post([creation, loop, instance = std::move(instance), failure = std::move(failure)] {
       loop->cancel_timer(creation->timer);
-      if (failure) creation->done(redact(*failure));
-      else creation->done(instance);
+      if (failure)
+        creation->done(redact(*failure));
+      else
+        creation->done(instance);
     });
   }).detach();
 }

@@ -91,7 +91,8 @@ class Row {
 bool is_word(char c) { return c == '_' || std::isalnum(static_cast<unsigned char>(c)); }
 
 bool is_identifier(const std::string &text) {
-  return !text.empty() && !std::isdigit(static_cast<unsigned char>(text[0])) && std::all_of(text.begin(), text.end(), is_word);
+  return !text.empty() && !std::isdigit(static_cast<unsigned char>(text[0])) &&
+         std::all_of(text.begin(), text.end(), is_word);
 }
 
 std::string unix_lines(std::string text) {
@@ -106,7 +107,8 @@ std::set<std::string> defined_names(const std::string &code) {
   for (std::string line, keyword, rest; std::getline(lines, line);) {
     std::istringstream words(line);
     if (!(words >> keyword >> rest) || (keyword != "def" && keyword != "class")) continue;
-    names.insert(rest.substr(0, static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), is_word) - rest.begin())));
+    names.insert(
+        rest.substr(0, static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), is_word) - rest.begin())));
   }
   return names;
 }
@@ -145,8 +147,12 @@ Result<json> from_mbpp(const json &object, const std::string &where) {
   if (!row.error() && entry.empty())
     row.fail("field \"test_list\": the first assert calls no function that \"code\" defines; correct either");
   if (row.error()) return *row.error();
-  json out = {{"id", "mbpp/" + std::to_string(id)}, {"split", mbpp_split(id)}, {"entry_point", entry},
-              {"prompt", unix_lines(text) + "\nYour code should pass: " + tests[0]}, {"tests", tests}, {"solution", code}};
+  json out = {{"id", "mbpp/" + std::to_string(id)},
+              {"split", mbpp_split(id)},
+              {"entry_point", entry},
+              {"prompt", unix_lines(text) + "\nYour code should pass: " + tests[0]},
+              {"tests", tests},
+              {"solution", code}};
   if (!setup.empty()) out["setup"] = setup;
   if (!challenge.empty()) out["challenge_tests"] = challenge;
   return out;
@@ -209,8 +215,9 @@ Result<Task> parse_row(const std::string &json_text, const std::string &where) {
   try {
     object = json::parse(json_text);
   } catch (const json::parse_error &e) {
-    return invalid("the row is no JSON (near its byte " + std::to_string(e.byte) + "); write one whole object on this line",
-                   where);
+    return invalid(
+        "the row is no JSON (near its byte " + std::to_string(e.byte) + "); write one whole object on this line",
+        where);
   }
   if (!object.is_object()) return invalid("the row is JSON but no object; write {\"id\": ..., ...}", where);
   return from_object(std::move(object), where);
@@ -222,7 +229,7 @@ Result<std::vector<Task>> load(const std::vector<std::string> &paths) {
   std::map<std::string, std::string> seen;
   for (const std::string &path : paths)
     if (auto loaded = load_file(path, tasks, seen); !loaded) return loaded.error();
-  std::map<std::string, std::string> trained;   // family -> where
+  std::map<std::string, std::string> trained;  // family -> where
   for (const Task &task : tasks)
     if (task.split == "train" && !task.family.empty()) trained.emplace(task.family, task.where);
   for (const Task &task : tasks)

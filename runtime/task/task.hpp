@@ -3,9 +3,9 @@
 // Our rows: {"id", "family", "slice", "split", "unseen"?, "prompt", "entry_point", "tests": [...], "solution",
 // "notes": [...]?}; further fields are kept in Task::row for validators and reports.
 // MBPP rows are known by their "task_id" and "test_list": {"text", "code", "task_id", "test_setup_code", "test_list",
-// "challenge_test_list"}. They become rows of ours: id "mbpp/11"; split by task_id as usual for this set (1-10 few-shot,
-// 11-510 test, 511-600 dev, 601-974 train); the prompt shows the first assert, as the set's makers do, because the text
-// alone does not name the function.
+// "challenge_test_list"}. They become rows of ours: id "mbpp/11"; split by task_id as usual for this set (1-10
+// few-shot, 11-510 test, 511-600 dev, 601-974 train); the prompt shows the first assert, as the set's makers do,
+// because the text alone does not name the function.
 #pragma once
 #include <string>
 #include <vector>

@@ -15,7 +15,7 @@
 namespace gcop::validator {
 namespace {
 
-constexpr int kTries = 2;   // a failure of infrastructure is tried once more
+constexpr int kTries = 2;  // a failure of infrastructure is tried once more
 
 struct Wire {
   std::string row, candidate;
@@ -32,8 +32,10 @@ Result<Verdict> take(const gcop_verdict *verdict) {
   if (!verdict || !GCOP_HAS(verdict, error)) return Error{Code::internal, "answered without a verdict", {}};
   if (verdict->status != GCOP_OK) return plugin::plugin_error("", verdict->status, verdict->error);
   if (!GCOP_HAS(verdict, feedback)) return Error{Code::internal, "answered OK with an incomplete verdict", {}};
-  if (!(verdict->score >= 0 && verdict->score <= 1))   // also NaN
-    return Error{Code::internal, "score " + std::to_string(verdict->score) + " is outside [0, 1]; the validator is at fault", {}};
+  if (!(verdict->score >= 0 && verdict->score <= 1))  // also NaN
+    return Error{Code::internal,
+                 "score " + std::to_string(verdict->score) + " is outside [0, 1]; the validator is at fault",
+                 {}};
   Verdict out;
   out.score = verdict->score;
   out.passed = verdict->passed;
@@ -57,7 +59,7 @@ struct Validator::Impl : std::enable_shared_from_this<Validator::Impl> {
   std::string name, identity;
   const gcop_validator *table = nullptr;
   std::shared_ptr<plugin::Calls> calls;
-  std::map<std::string, uint64_t> ops;   // started checks, by key
+  std::map<std::string, uint64_t> ops;  // started checks, by key
   std::shared_ptr<plugin::CallQueue<Verdict>> queue;
 
   Impl(Loop &l, store::Store *s, std::string n) : loop(l), store(s), name(std::move(n)) {}
@@ -87,13 +89,14 @@ struct Validator::Impl : std::enable_shared_from_this<Validator::Impl> {
       });
       return;
     }
-    attempt(key, wire, kTries, [self = shared_from_this(), key, task, wire, answer = std::move(answer)](Result<Verdict> result) {
-      if (result && self->store) {
-        if (auto kept = self->store->put_check(key, task, wire->candidate, *result); !kept)
-          return answer(std::move(kept.error()));
-      }
-      answer(std::move(result));
-    });
+    attempt(key, wire, kTries,
+            [self = shared_from_this(), key, task, wire, answer = std::move(answer)](Result<Verdict> result) {
+              if (result && self->store) {
+                if (auto kept = self->store->put_check(key, task, wire->candidate, *result); !kept)
+                  return answer(std::move(kept.error()));
+              }
+              answer(std::move(result));
+            });
   }
 };
 
@@ -103,7 +106,8 @@ Validator::Validator(Loop &loop, store::Store *store, std::shared_ptr<plugin::In
   const auto *table = static_cast<const gcop_validator *>(instance->interface(GCOP_VALIDATOR));
   if (table && GCOP_HAS(table, cancel) && table->identity && table->check && table->cancel) impl_->table = table;
   if (impl_->table) impl_->identity = plugin::text(table->identity(instance->raw()));
-  impl_->calls = std::make_shared<plugin::Calls>(loop, std::move(instance), impl_->table ? table->cancel : nullptr, timeout_ms);
+  impl_->calls =
+      std::make_shared<plugin::Calls>(loop, std::move(instance), impl_->table ? table->cancel : nullptr, timeout_ms);
   impl_->queue = std::make_shared<plugin::CallQueue<Verdict>>(
       loop, std::max(1u, max_in_flight), [impl = impl_.get()](const std::string &key) {
         if (const auto found = impl->ops.find(key); found != impl->ops.end()) impl->calls->cancel(found->second);
@@ -123,7 +127,9 @@ uint64_t Validator::check(const Task &task, const std::string &candidate, Done d
     }
   }
   auto wire = std::make_shared<Wire>(task.row, candidate);
-  auto begin = [impl = impl_, key, id = task.id, wire](Answer answer) { impl->begin(key, id, wire, std::move(answer)); };
+  auto begin = [impl = impl_, key, id = task.id, wire](Answer answer) {
+    impl->begin(key, id, wire, std::move(answer));
+  };
   return impl_->queue->add(key, std::move(begin), [done = std::move(done)](Result<Verdict> result, bool shared) {
     if (shared && result) result->cached = true;
     done(std::move(result));

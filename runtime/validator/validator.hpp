@@ -8,8 +8,12 @@
 #include "base/result.hpp"
 #include "flow.hpp"
 
-namespace gcop::plugin { class Instance; }
-namespace gcop::store { class Store; }
+namespace gcop::plugin {
+class Instance;
+}
+namespace gcop::store {
+class Store;
+}
 
 namespace gcop::validator {
 

@@ -6,13 +6,13 @@
 
 TEST_CASE("GCOP_HAS goes by the size that the other side wrote") {
   gcop_core_result result{};
-  result.struct_size = offsetof(gcop_core_result, attempts);   // an older plugin that ends before `attempts`
+  result.struct_size = offsetof(gcop_core_result, attempts);  // an older plugin that ends before `attempts`
   CHECK(GCOP_HAS(&result, usage_known));
   CHECK_FALSE(GCOP_HAS(&result, attempts));
   CHECK_FALSE(GCOP_HAS(&result, served_model));
   result.struct_size = sizeof result;
   CHECK(GCOP_HAS(&result, served_model));
-  result.struct_size += 64;   // a newer plugin
+  result.struct_size += 64;  // a newer plugin
   CHECK(GCOP_HAS(&result, served_model));
 }
 

@@ -15,7 +15,9 @@ using namespace gcop;
 
 namespace {
 template <class T>
-concept Printable = requires(std::ostream &out, const T &value) { out << value; };
+concept Printable = requires(std::ostream &out, const T &value) {
+  out << value;
+};
 }  // namespace
 
 TEST_CASE("sha256 gives the vectors of FIPS 180-4") {
@@ -49,7 +51,7 @@ TEST_CASE("draws are a function of seed, label and indices") {
     sum += x;
     REQUIRE(draw_below(6, 3, "die", {i}) < 6);
   }
-  CHECK(sum / 10'000 == doctest::Approx(0.5).epsilon(0.03));   // 0.5 +- 5 standard errors of 0.0029
+  CHECK(sum / 10'000 == doctest::Approx(0.5).epsilon(0.03));  // 0.5 +- 5 standard errors of 0.0029
 }
 
 TEST_CASE("a secret comes from the environment and is blackened in log lines") {
@@ -74,7 +76,7 @@ TEST_CASE("a secret inside a longer secret leaves no rest") {
   register_secret("inner-1");
   register_secret("outer-inner-1-end");
   CHECK(redact(std::string("x outer-inner-1-end inner-1 y")) == "x *** *** y");
-  register_secret("short");   // too short to be a key
+  register_secret("short");  // too short to be a key
   CHECK(redact(std::string("a short word")) == "a short word");
 }
 

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 TEST_CASE("posts from many threads run on the strand, one at a time") {
   Loop loop(4);
-  int plain = 0;   // no atomic: the strand is the lock
+  int plain = 0;  // no atomic: the strand is the lock
   bool always_on_strand = true;
   for (int i = 0; i < 1000; ++i)
     loop.work([&] {
@@ -41,7 +41,10 @@ TEST_CASE("the maker is the strand until another thread runs the loop") {
 TEST_CASE("timers fire in order of their time; a cancelled one does not") {
   Loop loop(1);
   std::vector<int> fired;
-  loop.after(20ms, [&] { fired.push_back(2); loop.stop(); });
+  loop.after(20ms, [&] {
+    fired.push_back(2);
+    loop.stop();
+  });
   loop.after(1ms, [&] { fired.push_back(1); });
   const auto id = loop.after(5ms, [&] { fired.push_back(99); });
   loop.cancel_timer(id);
@@ -66,9 +69,18 @@ TEST_CASE("a timer cancelled after it expired but before its turn does not fire"
 TEST_CASE("run can be called again, also after a function threw out of it") {
   Loop loop(1);
   int ran = 0;
-  loop.post([&] { ++ran; loop.stop(); });
-  loop.post([&] { ++ran; throw std::runtime_error("bug"); });
-  loop.post([&] { ++ran; loop.stop(); });
+  loop.post([&] {
+    ++ran;
+    loop.stop();
+  });
+  loop.post([&] {
+    ++ran;
+    throw std::runtime_error("bug");
+  });
+  loop.post([&] {
+    ++ran;
+    loop.stop();
+  });
   loop.run();
   CHECK(ran == 1);
   CHECK_THROWS_WITH(loop.run(), "bug");
@@ -80,7 +92,7 @@ TEST_CASE("a poster that outlives its loop drops what it is given") {
   std::unique_ptr<Loop> loop = std::make_unique<Loop>(1);
   const Loop::Poster poster = loop->poster();
   auto held = std::make_shared<int>(1);
-  loop->post([held] {});   // queued, never run
+  loop->post([held] {});  // queued, never run
   loop.reset();
   CHECK(held.use_count() == 1);
   poster.post([held] { FAIL("ran after the loop"); });

@@ -19,7 +19,10 @@ core::Request ask(const std::string &text, uint64_t sample = 0) {
 
 struct RunFolder {
   fs::path path = fs::temp_directory_path() / ("gcop-core-" + std::to_string(getpid()));
-  RunFolder() { fs::remove_all(path); fs::create_directories(path); }
+  RunFolder() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
   ~RunFolder() { fs::remove_all(path); }
 };
 
@@ -36,7 +39,7 @@ std::vector<Result<Reply>> call(Bench &bench, core::Core &handle, const std::vec
   return out;
 }
 
-const core::Price kPrice = {2.0, 0.5, 3.0, 8.0};   // USD per million tokens
+const core::Price kPrice = {2.0, 0.5, 3.0, 8.0};  // USD per million tokens
 
 }  // namespace
 
@@ -45,11 +48,12 @@ TEST_CASE("the request key is the same bytes on every machine") {
   request.temperature = 0.7;
   request.stop = {"\n\n"};
   // Frozen: a change here empties every cache there is.
-  CHECK(core::request_key("conn/1 model", request) == "d1da998e3aad74efdb8e74a2987e93ab5a7e17a1e8a2f6c3687cb10b53056228");
+  CHECK(core::request_key("conn/1 model", request) ==
+        "d1da998e3aad74efdb8e74a2987e93ab5a7e17a1e8a2f6c3687cb10b53056228");
   const std::string before = core::request_key("conn/1 model", request);
   request.role = "teacher";
   request.stage = "accept";
-  CHECK(core::request_key("conn/1 model", request) == before);   // who pays is no part of the question
+  CHECK(core::request_key("conn/1 model", request) == before);  // who pays is no part of the question
   const auto differs = [&](auto change) {
     core::Request other = request;
     change(other);
@@ -121,7 +125,10 @@ TEST_CASE("no more calls are at the plugin than the limit, and they start in ord
   core::Core one(bench.loop, nullptr, bench.wayward("slow"), "w", {}, 1, 0);
   bench.until([&](auto end) {
     for (int i = 0; i < 6; ++i)
-      one.complete(ask("n" + std::to_string(i)), [&order, i, end](auto) { order.push_back(i); if (order.size() == 6) end(); });
+      one.complete(ask("n" + std::to_string(i)), [&order, i, end](auto) {
+        order.push_back(i);
+        if (order.size() == 6) end();
+      });
   });
   CHECK(order == std::vector<int>{0, 1, 2, 3, 4, 5});
 }
@@ -132,14 +139,19 @@ TEST_CASE("cancelling a waiting call or one of two callers leaves the others alo
   std::vector<Result<Reply>> got(4, Error{});
   size_t left = 4;
   bench.until([&](auto end) {
-    const auto keep = [&, end](size_t i) { return [&, i, end](auto result) { got[i] = std::move(result); if (--left == 0) end(); }; };
+    const auto keep = [&, end](size_t i) {
+      return [&, i, end](auto result) {
+        got[i] = std::move(result);
+        if (--left == 0) end();
+      };
+    };
     const auto first = handle.complete(ask("a"), keep(0));
     handle.complete(ask("a"), keep(1));
     const auto waiting = handle.complete(ask("b"), keep(2));
     handle.complete(ask("c"), keep(3));
     handle.cancel(first);
     handle.cancel(waiting);
-    handle.cancel(waiting);   // a late cancel is ignored
+    handle.cancel(waiting);  // a late cancel is ignored
     handle.cancel(12345);
   });
   REQUIRE_FALSE(got[0]);
@@ -167,15 +179,18 @@ TEST_CASE("a handle that goes away cancels its calls") {
 TEST_CASE("a core is a function: it may answer at once, later or twice, and fail") {
   Bench bench;
   int runs = 0;
-  core::Core handle(bench.loop, nullptr, [&](const core::Request &request, core::Done done) {
-    ++runs;
-    if (request.messages[1].content == "fail") return done(Error{Code::unavailable, "not today", {}});
-    Reply reply;
-    reply.text = "script " + request.messages[1].content;
-    done(reply);
-    reply.text = "again";
-    done(reply);
-  }, "script/abc", "scripted");
+  core::Core handle(
+      bench.loop, nullptr,
+      [&](const core::Request &request, core::Done done) {
+        ++runs;
+        if (request.messages[1].content == "fail") return done(Error{Code::unavailable, "not today", {}});
+        Reply reply;
+        reply.text = "script " + request.messages[1].content;
+        done(reply);
+        reply.text = "again";
+        done(reply);
+      },
+      "script/abc", "scripted");
   const auto replies = call(bench, handle, {ask("x"), ask("fail"), ask("x")});
   REQUIRE(replies[0]);
   CHECK(replies[0]->text == "script x");
@@ -228,7 +243,7 @@ TEST_CASE("the budget holds under concurrency; what it cannot cover is exhausted
   RunFolder folder;
   auto store = store::Store::open(folder.path);
   REQUIRE_MESSAGE(store, (store ? "" : store.error().text()));
-  (*store)->set_budget(0.013);   // two calls at 0.006; a third would pass it
+  (*store)->set_budget(0.013);  // two calls at 0.006; a third would pass it
   Bench bench;
   core::Core handle(bench.loop, store->get(), bench.wayward("echo"), "w", kPrice, 64, 0);
   std::vector<core::Request> requests;
@@ -236,8 +251,10 @@ TEST_CASE("the budget holds under concurrency; what it cannot cover is exhausted
   for (auto &request : requests) request.max_tokens = 500;
   int paid = 0;
   for (const auto &reply : call(bench, handle, requests)) {
-    if (reply) ++paid;
-    else CHECK(reply.error().code == Code::exhausted);
+    if (reply)
+      ++paid;
+    else
+      CHECK(reply.error().code == Code::exhausted);
   }
   CHECK(paid >= 1);
   CHECK(paid <= 2);

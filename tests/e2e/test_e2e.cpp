@@ -121,8 +121,8 @@ size_t settled_calls(const fs::path &db) {
   REQUIRE(sqlite3_open_v2(db.c_str(), &handle, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
   sqlite3_stmt *statement = nullptr;
   size_t n = 0;
-  if (sqlite3_prepare_v2(handle, "SELECT count(*) FROM calls WHERE state = 'done' AND role = 'core'", -1, &statement, nullptr) ==
-          SQLITE_OK &&
+  if (sqlite3_prepare_v2(handle, "SELECT count(*) FROM calls WHERE state = 'done' AND role = 'core'", -1, &statement,
+                         nullptr) == SQLITE_OK &&
       sqlite3_step(statement) == SQLITE_ROW)
     n = static_cast<size_t>(sqlite3_column_int64(statement, 0));
   sqlite3_finalize(statement);
@@ -154,8 +154,8 @@ TEST_CASE("killed at random moments, resumed: complete, and no settled call is m
   fs::path out = dir.path / "run", log = dir.path / "log", requests = dir.path / "requests";
   Peer peer(requests);
   std::mt19937 random(1234);
-  std::vector<std::string> fresh = {kRun, "tests/e2e/tiny.lua", "--out", out, "--seed", "7",    "--set",
-                                    "peer=" + peer.url(), "--set", "steps=12"};
+  std::vector<std::string> fresh = {kRun,    "tests/e2e/tiny.lua", "--out", out,       "--seed", "7",
+                                    "--set", "peer=" + peer.url(), "--set", "steps=12"};
   std::vector<std::string> again = {kRun, "--resume", out};
   int kills = 0;
   size_t lost = 0;
@@ -174,7 +174,8 @@ TEST_CASE("killed at random moments, resumed: complete, and no settled call is m
   check_complete(out);
   // Each request the peer answered is either a settled call or one of those in flight at a kill: at most 64 a kill.
   size_t requested = lines(requests), settled = settled_calls(out / "run.db");
-  MESSAGE("kills " << kills << ", requests " << requested << ", settled " << settled << ", lost before the last start " << lost);
+  MESSAGE("kills " << kills << ", requests " << requested << ", settled " << settled << ", lost before the last start "
+                   << lost);
   CHECK(requested - settled <= static_cast<size_t>(kills) * 64);
   std::multiset<std::string> all;
   std::ifstream in(requests);

@@ -8,7 +8,12 @@ namespace {
 template <class Value, class Start>
 Result<Value> wait(Bench &bench, const Start &start) {
   Result<Value> out = Error{};
-  bench.until([&](auto end) { start([&out, end](Result<Value> result) { out = std::move(result); end(); }); });
+  bench.until([&](auto end) {
+    start([&out, end](Result<Value> result) {
+      out = std::move(result);
+      end();
+    });
+  });
   return out;
 }
 
@@ -61,7 +66,8 @@ TEST_CASE("a training step reaches the plugin with every column") {
   loss.reduction = "grpo";
   guide::Optimizer optimizer;
   optimizer.lr = 0.25f;
-  std::vector<guide::Sequence> batch = {{{1, 2, 3}, {0, 1, 1}, {0, -1, -2}, {-9, -1, -2}, 0.5f}, {{4, 5}, {0, 1}, {0, -1}, {0, -1}, -1.5f}};
+  std::vector<guide::Sequence> batch = {{{1, 2, 3}, {0, 1, 1}, {0, -1, -2}, {-9, -1, -2}, 0.5f},
+                                        {{4, 5}, {0, 1}, {0, -1}, {0, -1}, -1.5f}};
   const auto train = [&] {
     return wait<guide::TrainStats>(bench, [&](auto done) { g.train(batch, loss, optimizer, 41, done); });
   };

@@ -14,7 +14,10 @@ namespace {
 
 struct Folder {
   fs::path path = fs::temp_directory_path() / ("gcop-catalogue-" + std::to_string(getpid()));
-  Folder() { fs::remove_all(path); fs::create_directories(path); }
+  Folder() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
   ~Folder() { fs::remove_all(path); }
 };
 
@@ -80,7 +83,8 @@ TEST_CASE("a path is a folder with config.json or a .gguf file; a name must be k
     REQUIRE_FALSE(found);
     return found.error().message;
   };
-  CHECK(said("tyni") == "model 'tyni' is not in " + options.catalogue + "; known: tiny; or give the path of a folder or a .gguf file");
+  CHECK(said("tyni") ==
+        "model 'tyni' is not in " + options.catalogue + "; known: tiny; or give the path of a folder or a .gguf file");
   CHECK(said("nowhere/m.gguf").find("is not there") != std::string::npos);
   CHECK(said(folder.path.string()).find("has no config.json") != std::string::npos);
   CHECK(said(options.catalogue).find("is no .gguf file") != std::string::npos);

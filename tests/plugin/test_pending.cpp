@@ -17,7 +17,12 @@ core::Request ask(const std::string &text) {
 // One call through the core handle, the thinnest way to a Calls object with a real plugin behind it.
 Result<Reply> call(Bench &bench, core::Core &handle, const std::string &text = "hello") {
   Result<Reply> out = Error{};
-  bench.until([&](auto end) { handle.complete(ask(text), [&out, end](auto result) { out = std::move(result); end(); }); });
+  bench.until([&](auto end) {
+    handle.complete(ask(text), [&out, end](auto result) {
+      out = std::move(result);
+      end();
+    });
+  });
   return out;
 }
 
@@ -28,7 +33,10 @@ TEST_CASE("an answer from inside the starting call arrives later, on the strand"
   core::Core handle(bench.loop, nullptr, bench.wayward("echo"), "w", {}, 4, 0);
   bool inside = true, on_strand = false;
   bench.until([&](auto end) {
-    handle.complete(ask("x"), [&, end](auto) { on_strand = bench.loop.on_strand() && !inside; end(); });
+    handle.complete(ask("x"), [&, end](auto) {
+      on_strand = bench.loop.on_strand() && !inside;
+      end();
+    });
     inside = false;
   });
   CHECK(on_strand);
@@ -38,7 +46,13 @@ TEST_CASE("a second answer is logged with the plugin's name and ignored") {
   Bench bench;
   core::Core handle(bench.loop, nullptr, bench.wayward("twice"), "w", {}, 4, 0);
   int answers = 0;
-  bench.until([&](auto end) { handle.complete(ask("x"), [&, end](auto result) { CHECK(result); ++answers; bench.loop.post(end); }); });
+  bench.until([&](auto end) {
+    handle.complete(ask("x"), [&, end](auto result) {
+      CHECK(result);
+      ++answers;
+      bench.loop.post(end);
+    });
+  });
   CHECK(answers == 1);
   CHECK(bench.logged("plugin 'test.wayward', complete: answered twice"));
 }
@@ -72,13 +86,16 @@ TEST_CASE("cancel reaches the plugin's op, and its answer is still awaited") {
       core::Core handle(bench.loop, nullptr, bench.wayward(mode), "w", {}, 4, 0);
       Result<Reply> out = Error{};
       bench.until([&](auto end) {
-        const uint64_t id = handle.complete(ask("x"), [&out, end](auto result) { out = std::move(result); end(); });
+        const uint64_t id = handle.complete(ask("x"), [&out, end](auto result) {
+          out = std::move(result);
+          end();
+        });
         handle.cancel(id);
       });
       REQUIRE_FALSE(out);
       CHECK(out.error().code == Code::cancelled);
     }
-    bench.until_logged("destroyed");   // only once the op was answered
+    bench.until_logged("destroyed");  // only once the op was answered
     if (mode == "after_cancel") CHECK(bench.logged("answered twice"));
   }
 }
@@ -116,7 +133,7 @@ TEST_CASE("a registered secret leaves no error of a plugin") {
 TEST_CASE("twenty thousand calls rest and are used again without mixing answers") {
   Bench bench;
   core::Core handle(bench.loop, nullptr, bench.wayward("echo"), "w", {}, 8, 1000);
-  size_t right = 0, left = 20'000;   // more than rest at a time
+  size_t right = 0, left = 20'000;  // more than rest at a time
   bench.until([&](auto end) {
     for (size_t i = 0; i < 20'000; ++i) {
       const std::string text = "number " + std::to_string(i) + ".";

@@ -9,7 +9,8 @@ namespace fs = std::filesystem;
 
 TEST_CASE("a plugin is loaded once, its instance logs under its name and is destroyed with the last reference") {
   Bench bench;
-  const auto first = bench.registry.open("wayward"), second = bench.registry.open(std::string(GCOP_BIN_DIR) + "/faults/wayward.gcop.so");
+  const auto first = bench.registry.open("wayward"),
+             second = bench.registry.open(std::string(GCOP_BIN_DIR) + "/faults/wayward.gcop.so");
   REQUIRE(first);
   REQUIRE(second);
   CHECK(first->descriptor == second->descriptor);

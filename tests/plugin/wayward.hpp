@@ -42,7 +42,9 @@ struct Bench {
   }
   // Runs the strand until a log line holds `part`; the test's own time limit ends it otherwise.
   void until_logged(const std::string &part) {
-    std::function<void()> look = [&] { logged(part) ? loop.stop() : void(loop.after(std::chrono::milliseconds(2), look)); };
+    std::function<void()> look = [&] {
+      logged(part) ? loop.stop() : void(loop.after(std::chrono::milliseconds(2), look));
+    };
     look();
     if (!logged(part)) loop.run();
   }
@@ -53,7 +55,13 @@ struct Bench {
     if (!opened) return opened.error();
     Result<std::shared_ptr<plugin::Instance>> out = Error{};
     until([&](auto end) {
-      registry.create(*opened, config, [&out, end](auto result) { out = std::move(result); end(); }, timeout_ms);
+      registry.create(
+          *opened, config,
+          [&out, end](auto result) {
+            out = std::move(result);
+            end();
+          },
+          timeout_ms);
     });
     return out;
   }

@@ -14,7 +14,8 @@ std::string output_of(const std::string &code) {
 
 // Prints the errno name of each expression that raises OSError, "went through" for one that does not.
 std::string attempts(const std::string &imports, const std::vector<std::string> &expressions) {
-  std::string code = "import errno\n" + imports + "\ndef t(f):\n    try: f(); print('went through')\n"
+  std::string code = "import errno\n" + imports +
+                     "\ndef t(f):\n    try: f(); print('went through')\n"
                      "    except OSError as e: print(errno.errorcode[e.errno])\n";
   for (const auto &e : expressions) code += "t(lambda: " + e + ")\n";
   return output_of(code);
@@ -22,8 +23,9 @@ std::string attempts(const std::string &imports, const std::vector<std::string> 
 
 // A raw system call by ctypes, errno name or "ok".
 std::string raw(const std::vector<std::string> &calls) {
-  std::string code = "import ctypes, errno, _ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-                     "def t(*a):\n    r = libc.syscall(*a)\n    print('ok' if r >= 0 else errno.errorcode[ctypes.get_errno()])\n";
+  std::string code =
+      "import ctypes, errno, _ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+      "def t(*a):\n    r = libc.syscall(*a)\n    print('ok' if r >= 0 else errno.errorcode[ctypes.get_errno()])\n";
   for (const auto &c : calls) code += "t(" + c + ")\n";
   return output_of(code);
 }
@@ -37,61 +39,65 @@ TEST_CASE("system calls that change the machine's view are refused") {
              "425, 1, 0", "250, 0, 0", "298, 0, 0, -1, -1, 0", "323, 0", "135, 0x0040000", "311, 1, 0, 0, 0, 0, 0",
              "319, b'x', 0", "29, 0, 4096, 0o1600", "56, 0x10000000, 0, 0, 0, 0", "161, b'/tmp'"}) ==
         "EPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\n");
-  CHECK(raw({"435, 0, 0"}) == "ENOSYS\n");   // clone3
+  CHECK(raw({"435, 0, 0"}) == "ENOSYS\n");  // clone3
 }
 
 TEST_CASE("there is no network, and only local sockets can be made") {
-  CHECK(attempts("import socket", {"socket.socket(socket.AF_INET)", "socket.socket(socket.AF_INET6)", "socket.socket(40)",
-                                   "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "socket.socket(socket.AF_UNIX)",
-                                   "socket.create_connection(('127.0.0.1', 80))"}) ==
+  CHECK(attempts("import socket", {"socket.socket(socket.AF_INET)", "socket.socket(socket.AF_INET6)",
+                                   "socket.socket(40)", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+                                   "socket.socket(socket.AF_UNIX)", "socket.create_connection(('127.0.0.1', 80))"}) ==
         "EPERM\nEPERM\nEPERM\nEPERM\nwent through\nEPERM\n");
 }
 
 TEST_CASE("nothing but /tmp can be written, and files of the host are not there") {
   CHECK(attempts("import os", {"open('/x', 'w')", "open('/usr/x', 'w')", "open('/etc/x', 'w')", "open('/dev/x', 'w')",
-                               "os.mkdir('/box')", "open('/etc/passwd')", "open('/proc/self/mem')", "os.listdir('/root')",
-                               "os.listdir('/home')", "open('/dev/shm/x', 'w')", "os.remove('/usr/bin/python3')",
-                               "open('/tmp/x', 'w').close()"}) ==
+                               "os.mkdir('/box')", "open('/etc/passwd')", "open('/proc/self/mem')",
+                               "os.listdir('/root')", "os.listdir('/home')", "open('/dev/shm/x', 'w')",
+                               "os.remove('/usr/bin/python3')", "open('/tmp/x', 'w').close()"}) ==
         "EROFS\nEROFS\nEROFS\nEROFS\nEROFS\nENOENT\nENOENT\nENOENT\nENOENT\nENOENT\nEROFS\nwent through\n");
-  auto spec = jail::python("import os\ntry: open('/box/f', 'w')\nexcept OSError as e: print(e.errno)\n"
-                           "try: os.remove('/box/f')\nexcept OSError as e: print(e.errno)");
+  auto spec = jail::python(
+      "import os\ntry: open('/box/f', 'w')\nexcept OSError as e: print(e.errno)\n"
+      "try: os.remove('/box/f')\nexcept OSError as e: print(e.errno)");
   spec.files = {{"f", "text"}};
   CHECK(run({spec}).cells.at(0).out == "30\n30\n");
 }
 
 TEST_CASE("/tmp is bounded in bytes, sparse files by the file size limit") {
-  auto spec = jail::python("import errno\n"
-                           "def fill():\n"
-                           "    for i in range(100): open(f'/tmp/{i}', 'wb').write(b'x' * 1000000)\n"
-                           "def sparse(): open('/tmp/s', 'wb').truncate(1 << 40)\n"
-                           "for f in (sparse, fill):\n"
-                           "    try: f(); print('went through')\n"
-                           "    except OSError as e: print(errno.errorcode[e.errno])");
+  auto spec = jail::python(
+      "import errno\n"
+      "def fill():\n"
+      "    for i in range(100): open(f'/tmp/{i}', 'wb').write(b'x' * 1000000)\n"
+      "def sparse(): open('/tmp/s', 'wb').truncate(1 << 40)\n"
+      "for f in (sparse, fill):\n"
+      "    try: f(); print('went through')\n"
+      "    except OSError as e: print(errno.errorcode[e.errno])");
   spec.tmp_bytes = 8 << 20;
   CHECK(run({spec}).cells.at(0).out == "EFBIG\nENOSPC\n");
 }
 
 TEST_CASE("memory and the number of processes are bounded") {
   CHECK(output_of("try: bytearray(1 << 40)\nexcept MemoryError: print('MemoryError')") == "MemoryError\n");
-  CHECK(output_of("l = []\ntry:\n    while True: l.append(bytearray(1 << 20))\nexcept MemoryError:\n    n = len(l); l = 0; print(n < 256)") ==
-        "True\n");
-  auto spec = jail::python("import os, time\nn = 0\ntry:\n    while True:\n        if os.fork() == 0: time.sleep(100)\n        n += 1\n"
-                           "except OSError as e: print(n, e.errno)");
+  CHECK(output_of("l = []\ntry:\n    while True: l.append(bytearray(1 << 20))\nexcept MemoryError:\n    n = len(l); l "
+                  "= 0; print(n < 256)") == "True\n");
+  auto spec = jail::python(
+      "import os, time\nn = 0\ntry:\n    while True:\n        if os.fork() == 0: time.sleep(100)\n        n += 1\n"
+      "except OSError as e: print(n, e.errno)");
   spec.processes = 5;
-  CHECK(run({spec}).cells.at(0).out == "4 11\n");   // EAGAIN
+  CHECK(run({spec}).cells.at(0).out == "4 11\n");  // EAGAIN
 }
 
 TEST_CASE("a daemon that left its session and holds the pipes dies with the box") {
-  const auto end = run({jail::python("import os, time, signal\n"
-                                     "if os.fork() == 0:\n"
-                                     "    os.setsid()\n"
-                                     "    if os.fork() == 0:\n"
-                                     "        for s in range(1, 30):\n"
-                                     "            try: signal.signal(s, signal.SIG_IGN)\n"
-                                     "            except (OSError, ValueError): pass\n"
-                                     "        time.sleep(1000)\n"
-                                     "    os._exit(0)\n"
-                                     "time.sleep(0.2)")});
+  const auto end =
+      run({jail::python("import os, time, signal\n"
+                        "if os.fork() == 0:\n"
+                        "    os.setsid()\n"
+                        "    if os.fork() == 0:\n"
+                        "        for s in range(1, 30):\n"
+                        "            try: signal.signal(s, signal.SIG_IGN)\n"
+                        "            except (OSError, ValueError): pass\n"
+                        "        time.sleep(1000)\n"
+                        "    os._exit(0)\n"
+                        "time.sleep(0.2)")});
   REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
   CHECK(end.cells[0].exit_code == 0);
   CHECK(jail::leftover_processes() == std::vector<std::string>{});

@@ -1,7 +1,7 @@
 // Runs cells through a real Sandbox and waits; also counts what a box could leave behind. For tests only.
 #pragma once
-#include <doctest/doctest.h>
 #include <dirent.h>
+#include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,7 +20,9 @@
 
 namespace jail {
 
-struct File { std::string name, text; };
+struct File {
+  std::string name, text;
+};
 
 struct Spec {
   std::vector<std::string> argv;
@@ -94,8 +96,12 @@ class Call {
   }
 
  private:
-  struct Op : gcop_op { Call *mine; };
-  struct Strings { std::vector<gcop_str> argv, names, texts; };
+  struct Op : gcop_op {
+    Call *mine;
+  };
+  struct Strings {
+    std::vector<gcop_str> argv, names, texts;
+  };
   static void on_done(const gcop_op *op, const gcop_sandbox_result *result) {
     Call &self = *static_cast<const Op *>(op)->mine;
     std::lock_guard lock(self.mutex_);
@@ -142,7 +148,7 @@ inline size_t open_descriptors() {
 struct Process {
   long parent = 0;
   std::string name;
-  bool nested = false;   // lives in a pid namespace of its own
+  bool nested = false;  // lives in a pid namespace of its own
 };
 
 // Processes that a box of this test has left: children of ours, or python3 in a pid namespace without the bubblewrap
@@ -175,7 +181,7 @@ inline std::vector<std::string> leftovers_now() {
 
 inline std::vector<std::string> leftover_processes() {
   std::vector<std::string> out = leftovers_now();
-  for (int i = 0; i < 20 && !out.empty(); ++i) {   // somebody else's box may be ending just now; what stays is ours
+  for (int i = 0; i < 20 && !out.empty(); ++i) {  // somebody else's box may be ending just now; what stays is ours
     usleep(100'000);
     out = leftovers_now();
   }
@@ -187,7 +193,8 @@ inline size_t mounts() {
   std::ifstream file("/proc/self/mountinfo");
   size_t n = 0;
   for (std::string line; std::getline(file, line);)
-    n += line.find("newroot") != line.npos || line.find("oldroot") != line.npos || line.find(" /box") != line.npos ? 1 : 0;
+    n += line.find("newroot") != line.npos || line.find("oldroot") != line.npos || line.find(" /box") != line.npos ? 1
+                                                                                                                   : 0;
   return n;
 }
 

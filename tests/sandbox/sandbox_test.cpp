@@ -5,7 +5,8 @@ using jail::run;
 
 TEST_CASE("a box passes streams, files and the exit code") {
   REQUIRE(jail::sandbox().probe());
-  auto spec = jail::python("import sys; print(sys.stdin.read() + open('/box/a/b.txt').read()); sys.stderr.write('e'); sys.exit(7)");
+  auto spec = jail::python(
+      "import sys; print(sys.stdin.read() + open('/box/a/b.txt').read()); sys.stderr.write('e'); sys.exit(7)");
   spec.input = "in,";
   spec.files = {{"a/b.txt", "file"}};
   const auto end = run({spec});
@@ -19,23 +20,24 @@ TEST_CASE("a box passes streams, files and the exit code") {
 }
 
 TEST_CASE("two cells talk over descriptor 3 and share nothing else") {
-  const auto end = run({jail::python("import os; os.write(3, b'ping'); print(os.read(3, 9)); print(os.listdir('/tmp'))"),
-                        jail::python("import os; open('/tmp/mine','w'); d = os.read(3, 9); os.write(3, d + b'pong')")});
+  const auto end =
+      run({jail::python("import os; os.write(3, b'ping'); print(os.read(3, 9)); print(os.listdir('/tmp'))"),
+           jail::python("import os; open('/tmp/mine','w'); d = os.read(3, 9); os.write(3, d + b'pong')")});
   REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
   CHECK(end.cells[0].out == "b'pingpong'\n[]\n");
 }
 
 TEST_CASE("a box has an empty environment, no name, no network and no privileges") {
   setenv("GCOP_TEST_CANARY", "secret", 1);
-  const auto end = run({jail::python(
-      "import os, socket\n"
-      "print(sorted(os.environ), socket.gethostname(), os.getcwd(), os.getpid(), os.getuid() != 0)\n"
-      "print(sorted(os.listdir('/')), os.listdir('/etc'), sorted(os.listdir('/dev')))\n"
-      "fds = []\n"
-      "for fd in range(1024):\n"
-      "    try: os.fstat(fd); fds.append(fd)\n"
-      "    except OSError: pass\n"
-      "print(fds)")});
+  const auto end =
+      run({jail::python("import os, socket\n"
+                        "print(sorted(os.environ), socket.gethostname(), os.getcwd(), os.getpid(), os.getuid() != 0)\n"
+                        "print(sorted(os.listdir('/')), os.listdir('/etc'), sorted(os.listdir('/dev')))\n"
+                        "fds = []\n"
+                        "for fd in range(1024):\n"
+                        "    try: os.fstat(fd); fds.append(fd)\n"
+                        "    except OSError: pass\n"
+                        "print(fds)")});
   REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
   CHECK(end.cells[0].err == "");
   CHECK(end.cells[0].out.find("canary") == std::string::npos);
@@ -57,14 +59,15 @@ TEST_CASE("the limit on CPU time ends a burning program, well before the wall li
 }
 
 TEST_CASE("CPU time of children and of daemons counts") {
-  auto spec = jail::python("import os, time\n"
-                           "for _ in range(2):\n"
-                           "    if os.fork() == 0:\n"
-                           "        os.setsid()\n"
-                           "        if os.fork() == 0:\n"
-                           "            while True: pass\n"
-                           "        os._exit(0)\n"
-                           "time.sleep(100)");
+  auto spec = jail::python(
+      "import os, time\n"
+      "for _ in range(2):\n"
+      "    if os.fork() == 0:\n"
+      "        os.setsid()\n"
+      "        if os.fork() == 0:\n"
+      "            while True: pass\n"
+      "        os._exit(0)\n"
+      "time.sleep(100)");
   spec.cpu_ms = 300;
   spec.wall_ms = 60'000;
   const auto end = run({spec});
@@ -149,14 +152,15 @@ TEST_CASE("waiting and running runs can be cancelled, a deadline ends a run, clo
   CHECK(second.wait().status == GCOP_CANCELLED);
   service->cancel(service, first.op());
   CHECK(first.wait().status == GCOP_CANCELLED);
-  service->cancel(service, first.op());   // late: ignored
+  service->cancel(service, first.op());  // late: ignored
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  const uint64_t soon = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) + 200'000'000;
+  const uint64_t soon =
+      static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec) + 200'000'000;
   CHECK(jail::Call(service, {jail::python("import time; time.sleep(100)")}, soon).wait().status == GCOP_TIMEOUT);
   {
     jail::Call holds(service, {jail::python("import time; time.sleep(100)")});
-    jail::Call waits(service, {jail::python("pass")}, soon);   // soon has passed
+    jail::Call waits(service, {jail::python("pass")}, soon);  // soon has passed
     CHECK(waits.wait().status == GCOP_TIMEOUT);
     service->cancel(service, holds.op());
     CHECK(holds.wait().status == GCOP_CANCELLED);

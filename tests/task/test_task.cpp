@@ -14,9 +14,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kRow = R"({"id":"money/1","family":"money","slice":"house","split":"train","prompt":"Write price(x).",)"
-                         R"("entry_point":"price","tests":["assert price(1) == '1.00 EUR'"],"solution":"def price(x): ...",)"
-                         R"("notes":["Put EUR last."]})";
+const std::string kRow =
+    R"({"id":"money/1","family":"money","slice":"house","split":"train","prompt":"Write price(x).",)"
+    R"("entry_point":"price","tests":["assert price(1) == '1.00 EUR'"],"solution":"def price(x): ...",)"
+    R"("notes":["Put EUR last."]})";
 
 std::string replaced(std::string text, const std::string &from, const std::string &to) {
   const size_t at = text.find(from);
@@ -27,7 +28,8 @@ std::string replaced(std::string text, const std::string &from, const std::strin
 class File {
  public:
   explicit File(const std::string &text)
-      : path_(fs::temp_directory_path() / ("gcop-task-" + std::to_string(getpid()) + "-" + std::to_string(count_++) + ".jsonl")) {
+      : path_(fs::temp_directory_path() /
+              ("gcop-task-" + std::to_string(getpid()) + "-" + std::to_string(count_++) + ".jsonl")) {
     std::ofstream(path_) << text;
   }
   ~File() { fs::remove(path_); }
@@ -44,7 +46,8 @@ std::string said(const std::string &text) {
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == Code::invalid);
   std::string text_said = loaded.error().text();
-  for (size_t at; (at = text_said.find(file.path())) != std::string::npos;) text_said.replace(at, file.path().size(), "F");
+  for (size_t at; (at = text_said.find(file.path())) != std::string::npos;)
+    text_said.replace(at, file.path().size(), "F");
   return text_said;
 }
 
@@ -76,31 +79,40 @@ TEST_CASE("every malformed row says file, line, field and remedy") {
   CHECK(said(replaced(kRow, "\"id\":\"money/1\",", "")) == "F:1: field \"id\" is missing; add it");
   CHECK(said(replaced(kRow, "\"money/1\"", "17")) == "F:1: field \"id\" is 17; it must be a string");
   CHECK(said(replaced(kRow, "Write price(x).", "")) == "F:1: field \"prompt\" is empty; fill it in");
-  CHECK(said(replaced(kRow, "\"train\"", "\"training\"")) == "F:1: field \"split\" is \"training\"; use train, dev, test or fewshot");
-  CHECK(said(replaced(kRow, "\"price\"", "\"price(x)\"")) == "F:1: field \"entry_point\" is \"price(x)\"; it must be the name of a Python function");
-  CHECK(said(replaced(kRow, "[\"assert price(1) == '1.00 EUR'\"]", "[]")) == "F:1: field \"tests\" is empty; a task needs at least one");
-  CHECK(said(replaced(kRow, "[\"Put EUR last.\"]", "[3]")) == "F:1: field \"notes\" is 3; it must be an array of strings only");
-  CHECK(said(replaced(kRow, "\"split\"", "\"unseen\":\"yes\",\"split\"")) == "F:1: field \"unseen\" is \"yes\"; it must be true or false");
+  CHECK(said(replaced(kRow, "\"train\"", "\"training\"")) ==
+        "F:1: field \"split\" is \"training\"; use train, dev, test or fewshot");
+  CHECK(said(replaced(kRow, "\"price\"", "\"price(x)\"")) ==
+        "F:1: field \"entry_point\" is \"price(x)\"; it must be the name of a Python function");
+  CHECK(said(replaced(kRow, "[\"assert price(1) == '1.00 EUR'\"]", "[]")) ==
+        "F:1: field \"tests\" is empty; a task needs at least one");
+  CHECK(said(replaced(kRow, "[\"Put EUR last.\"]", "[3]")) ==
+        "F:1: field \"notes\" is 3; it must be an array of strings only");
+  CHECK(said(replaced(kRow, "\"split\"", "\"unseen\":\"yes\",\"split\"")) ==
+        "F:1: field \"unseen\" is \"yes\"; it must be true or false");
   CHECK(said(kRow + "\n" + kRow) == "F:2: field \"id\": 'money/1' is already the id of F:1; ids must differ");
   CHECK(said("\n") == "task file 'F' holds no rows; write one JSON object a line");
 }
 
 TEST_CASE("an unseen family must not be trained on") {
-  const std::string other = replaced(replaced(replaced(kRow, "money/1", "money/2"), "\"train\"", "\"test\""), "\"split\"", "\"unseen\":true,\"split\"");
-  CHECK(said(kRow + "\n" + other).find("F:2: field \"unseen\": family 'money' is marked unseen but occurs in the train split") == 0);
+  const std::string other = replaced(replaced(replaced(kRow, "money/1", "money/2"), "\"train\"", "\"test\""),
+                                     "\"split\"", "\"unseen\":true,\"split\"");
+  CHECK(said(kRow + "\n" + other)
+            .find("F:2: field \"unseen\": family 'money' is marked unseen but occurs in the train split") == 0);
 }
 
 TEST_CASE("a file that is not there, and none at all") {
   const auto missing = task::load({"/nowhere/tasks.jsonl"});
   REQUIRE_FALSE(missing);
-  CHECK(missing.error().message == "task file '/nowhere/tasks.jsonl' cannot be read: No such file or directory; check the path");
+  CHECK(missing.error().message ==
+        "task file '/nowhere/tasks.jsonl' cannot be read: No such file or directory; check the path");
   CHECK_FALSE(task::load({fs::temp_directory_path().string()}));
   CHECK_FALSE(task::load({}));
 }
 
 TEST_CASE("an MBPP row becomes a row of ours") {
-  const std::string row = R"({"text": "Write a function to add.", "code": "def helper(x):\r\n  return x\r\ndef add(a, b):\r\n  return a + b", "task_id": 601,)"
-                          R"( "test_setup_code": "", "test_list": ["assert set(add(1, 2)) == 3", "assert add(0, 0) == 0"], "challenge_test_list": []})";
+  const std::string row =
+      R"({"text": "Write a function to add.", "code": "def helper(x):\r\n  return x\r\ndef add(a, b):\r\n  return a + b", "task_id": 601,)"
+      R"( "test_setup_code": "", "test_list": ["assert set(add(1, 2)) == 3", "assert add(0, 0) == 0"], "challenge_test_list": []})";
   const auto t = task::parse_row(row, "F:1");
   REQUIRE(t);
   CHECK(t->id == "mbpp/601");

@@ -18,7 +18,12 @@ Task task(const std::string &row) {
 
 Result<Verdict> check(Bench &bench, validator::Validator &v, const Task &t, const std::string &candidate) {
   Result<Verdict> out = Error{};
-  bench.until([&](auto end) { v.check(t, candidate, [&out, end](auto result) { out = std::move(result); end(); }); });
+  bench.until([&](auto end) {
+    v.check(t, candidate, [&out, end](auto result) {
+      out = std::move(result);
+      end();
+    });
+  });
   return out;
 }
 
@@ -72,7 +77,7 @@ TEST_CASE("verdicts are kept by validator, task row and candidate") {
     CHECK(hit->cached);
     CHECK(hit->feedback == "call 1 x");
     CHECK(hit->total == 2);
-    CHECK_FALSE(check(bench, v, task("{\"tests\":[]}"), "x")->cached);   // another row
+    CHECK_FALSE(check(bench, v, task("{\"tests\":[]}"), "x")->cached);  // another row
     CHECK_FALSE(check(bench, v, task("{}"), "y")->cached);
   }
   fs::remove_all(folder);

@@ -56,7 +56,8 @@ inline const gcop_plugin *plugin() {
 
 class Instance {
  public:
-  explicit Instance(const std::string &config = "{}", const gcop_host_sandbox *service = sandbox().service()) : host_(service) {
+  explicit Instance(const std::string &config = "{}", const gcop_host_sandbox *service = sandbox().service())
+      : host_(service) {
     gcop_error error{};
     error.struct_size = sizeof error;
     raw_ = plugin()->create(&host_, {config.data(), config.size()}, &error);
@@ -67,7 +68,9 @@ class Instance {
     }
     table_ = static_cast<const gcop_validator *>(plugin()->query(raw_, GCOP_VALIDATOR));
   }
-  ~Instance() { if (raw_) plugin()->destroy(raw_); }
+  ~Instance() {
+    if (raw_) plugin()->destroy(raw_);
+  }
   Instance(const Instance &) = delete;
   Instance &operator=(const Instance &) = delete;
   std::string identity() const {
@@ -88,8 +91,12 @@ class Instance {
 // One check in flight.
 class Call {
  public:
-  struct Limits { uint32_t cpu_ms = 0, wall_ms = 0; uint64_t mem_bytes = 0; };
-  Call(Instance &instance, const nlohmann::json &task, std::string answer) : Call(instance, task, std::move(answer), Limits()) {}
+  struct Limits {
+    uint32_t cpu_ms = 0, wall_ms = 0;
+    uint64_t mem_bytes = 0;
+  };
+  Call(Instance &instance, const nlohmann::json &task, std::string answer)
+      : Call(instance, task, std::move(answer), Limits()) {}
   Call(Instance &instance, const nlohmann::json &task, std::string answer, Limits limits)
       : instance_(instance), task_(task.dump()), answer_(std::move(answer)) {
     static std::atomic<uint64_t> next_id{1};
@@ -114,7 +121,9 @@ class Call {
   }
 
  private:
-  struct Op : gcop_op { Call *mine; };
+  struct Op : gcop_op {
+    Call *mine;
+  };
   static void on_done(const gcop_op *op, const gcop_verdict *v) {
     Call &self = *static_cast<const Op *>(op)->mine;
     const auto text = [](gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); };
@@ -139,7 +148,8 @@ inline Instance &instance() {
   return made;
 }
 
-inline nlohmann::json task(std::vector<std::string> tests, const std::string &entry = "f", const std::string &setup = "") {
+inline nlohmann::json task(std::vector<std::string> tests, const std::string &entry = "f",
+                           const std::string &setup = "") {
   nlohmann::json row = {{"id", "t"}, {"entry_point", entry}, {"tests", std::move(tests)}};
   if (!setup.empty()) row["test_setup_code"] = setup;
   return row;

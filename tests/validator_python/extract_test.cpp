@@ -7,9 +7,11 @@ using gcop::validator_python::extract_code;
 using gcop::validator_python::guess_entry;
 
 TEST_CASE("the fenced block that defines the entry point is the program") {
-  CHECK(extract_code("Use:\n```\nf(1)\n```\nCode:\n```python\ndef f(x):\n    return x\n```\nTest:\n```python\nprint(f(1))\n```", "f") ==
-        "def f(x):\n    return x\n");
-  CHECK(extract_code("```py\ndef g(): pass\n```\n~~~Python3\nasync def f(): pass\n~~~", "f") == "async def f(): pass\n");
+  CHECK(extract_code(
+            "Use:\n```\nf(1)\n```\nCode:\n```python\ndef f(x):\n    return x\n```\nTest:\n```python\nprint(f(1))\n```",
+            "f") == "def f(x):\n    return x\n");
+  CHECK(extract_code("```py\ndef g(): pass\n```\n~~~Python3\nasync def f(): pass\n~~~", "f") ==
+        "async def f(): pass\n");
   CHECK(extract_code("```python\nf = lambda x: x\n```", "f") == "f = lambda x: x\n");
   CHECK(extract_code("```python\ndef ff(): pass\n```\n```python\ndef f(): pass\n```", "f") == "def f(): pass\n");
 }

@@ -23,7 +23,8 @@ inline void check_clean(const Traces &before) {
 }
 
 // `end`: a part of the feedback that names how it ended.
-inline void fails(const std::string &code, const std::string &end = "", checker::Call::Limits limits = {2000, 20'000, 0}) {
+inline void fails(const std::string &code, const std::string &end = "",
+                  checker::Call::Limits limits = {2000, 20'000, 0}) {
   CAPTURE(code);
   checker::instance();
   const Traces before;

@@ -15,27 +15,38 @@ TEST_CASE("hostile 1: fork bomb") {
 }
 
 TEST_CASE("hostile 2: processes by posix and by raw clone") {
-  fails("import posix\ndef f(a, b):\n    while True:\n        try: posix.fork()\n        except OSError: pass", "", kShort);
-  fails("import ctypes\nlibc = ctypes.CDLL(None)\ndef f(a, b):\n    while True: libc.syscall(56, 17, 0, 0, 0, 0)", "", kShort);
+  fails("import posix\ndef f(a, b):\n    while True:\n        try: posix.fork()\n        except OSError: pass", "",
+        kShort);
+  fails("import ctypes\nlibc = ctypes.CDLL(None)\ndef f(a, b):\n    while True: libc.syscall(56, 17, 0, 0, 0, 0)", "",
+        kShort);
 }
 
 TEST_CASE("hostile 3: thread bomb") {
-  fails("import threading, time\ndef f(a, b):\n    while True:\n        threading.Thread(target=time.sleep, args=(100,)).start()", "RuntimeError");
+  fails(
+      "import threading, time\ndef f(a, b):\n    while True:\n        threading.Thread(target=time.sleep, "
+      "args=(100,)).start()",
+      "RuntimeError");
 }
 
 TEST_CASE("hostile 4: memory at once and by and by") {
   fails("def f(a, b): return bytearray(1 << 40)", "MemoryError");
   fails("def f(a, b):\n    l = []\n    while True: l.append(bytearray(1 << 20))", "MemoryError");
-  fails("import os\ndef f(a, b):\n    for _ in range(7):\n        if os.fork() == 0: break\n    l = []\n    while True:\n        try: l.append(b'x' * (1 << 20))\n        except MemoryError: pass", "", kShort);
+  fails(
+      "import os\ndef f(a, b):\n    for _ in range(7):\n        if os.fork() == 0: break\n    l = []\n    while "
+      "True:\n        try: l.append(b'x' * (1 << 20))\n        except MemoryError: pass",
+      "", kShort);
 }
 
 TEST_CASE("hostile 5: burning CPU inside C with signals blocked") {
-  fails("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ndef f(a, b): return 9 ** 9 ** 9", "CPU time", kShort);
+  fails("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ndef f(a, b): return 9 ** 9 ** 9",
+        "CPU time", kShort);
   fails("import re\ndef f(a, b): return re.match('(a+)+$', 'a' * 40 + 'b')", "CPU time", kShort);
 }
 
 TEST_CASE("hostile 6: an endless loop after switching timers off") {
-  fails("import signal\nfor t in (0, 1, 2): signal.setitimer(t, 0)\nsignal.alarm(0)\ndef f(a, b):\n    while True: pass", "CPU time", kShort);
+  fails(
+      "import signal\nfor t in (0, 1, 2): signal.setitimer(t, 0)\nsignal.alarm(0)\ndef f(a, b):\n    while True: pass",
+      "CPU time", kShort);
 }
 
 TEST_CASE("hostile 7: sleeping for ever") {
@@ -43,9 +54,7 @@ TEST_CASE("hostile 7: sleeping for ever") {
   fails("import os, signal\ndef f(a, b): os.read(os.pipe()[0], 1)", "took longer than 700 ms", kSleepy);
 }
 
-TEST_CASE("hostile 8: standard output flood") {
-  fails("def f(a, b):\n    while True: print('x' * 10000)", "", kShort);
-}
+TEST_CASE("hostile 8: standard output flood") { fails("def f(a, b):\n    while True: print('x' * 10000)", "", kShort); }
 
 TEST_CASE("hostile 9: standard error flood without a line end, and one huge write") {
   fails("import sys\ndef f(a, b):\n    while True: sys.stderr.write('x')", "", kShort);
@@ -53,70 +62,86 @@ TEST_CASE("hostile 9: standard error flood without a line end, and one huge writ
 }
 
 TEST_CASE("hostile 10: /tmp filled with bytes") {
-  fails("def f(a, b):\n    i = 0\n    while True:\n        i += 1\n        open(f'/tmp/{i}', 'wb').write(bytes(1 << 20))", "OSError");
+  fails(
+      "def f(a, b):\n    i = 0\n    while True:\n        i += 1\n        open(f'/tmp/{i}', 'wb').write(bytes(1 << 20))",
+      "OSError");
 }
 
 TEST_CASE("hostile 11: /tmp filled with files, and a sparse file of a terabyte") {
-  fails("import os\ndef f(a, b):\n    i = 0\n    while True:\n        i += 1\n        os.close(os.open(f'/tmp/{i}', os.O_CREAT))", "", kShort);
+  fails(
+      "import os\ndef f(a, b):\n    i = 0\n    while True:\n        i += 1\n        os.close(os.open(f'/tmp/{i}', "
+      "os.O_CREAT))",
+      "", kShort);
   fails("def f(a, b): open('/tmp/s', 'wb').truncate(1 << 40)", "OSError");
 }
 
 TEST_CASE("hostile 21: a daemon that outlives the call and holds every descriptor") {
-  fails("import os, time\n"
-        "def f(a, b):\n"
-        "    if os.fork() == 0:\n"
-        "        os.setsid()\n"
-        "        if os.fork() == 0: time.sleep(1000)\n"
-        "        os._exit(0)\n"
-        "    return 0", "expected 3, got 0");
+  fails(
+      "import os, time\n"
+      "def f(a, b):\n"
+      "    if os.fork() == 0:\n"
+      "        os.setsid()\n"
+      "        if os.fork() == 0: time.sleep(1000)\n"
+      "        os._exit(0)\n"
+      "    return 0",
+      "expected 3, got 0");
 }
 
 TEST_CASE("hostile 22: zombies") {
-  fails("import os\n"
-        "def f(a, b):\n"
-        "    while True:\n"
-        "        try:\n"
-        "            if os.fork() == 0: os._exit(0)\n"
-        "        except OSError: pass", "", kShort);
+  fails(
+      "import os\n"
+      "def f(a, b):\n"
+      "    while True:\n"
+      "        try:\n"
+      "            if os.fork() == 0: os._exit(0)\n"
+      "        except OSError: pass",
+      "", kShort);
 }
 
 TEST_CASE("hostile 23: sockets to this machine, to the network and to the hypervisor") {
   fails("import socket\ndef f(a, b): return socket.create_connection(('127.0.0.1', 22))", "PermissionError");
   fails("import socket\ndef f(a, b): return socket.gethostbyname('example.org')", "gaierror");
   fails("import socket\ndef f(a, b): return socket.socket(40, socket.SOCK_STREAM)", "PermissionError");
-  fails("import socket\ndef f(a, b): return socket.socket(socket.AF_UNIX).connect('/run/systemd/private')", "FileNotFoundError");
+  fails("import socket\ndef f(a, b): return socket.socket(socket.AF_UNIX).connect('/run/systemd/private')",
+        "FileNotFoundError");
 }
 
 TEST_CASE("hostile 24: files, environment and tests are not there to be read") {
   setenv("GCOP_TEST_API_KEY", "canary-4711", 1);
-  const auto v = checker::check(checker::task({"assert f() == []"}),
-                                "import os\n"
-                                "def f():\n"
-                                "    found = [p for p in ('/etc/passwd', '/etc/shadow', '/root', '/home', '/proc/self/environ', '/var', '/run',\n"
-                                "                         '/sys', os.path.expanduser('~/.ssh')) if os.path.exists(p)]\n"
-                                "    found += [v for v in os.environ.values() if 'canary' in v]\n"
-                                "    for base, _, names in os.walk('/'):\n"
-                                "        if base.startswith('/usr'): continue\n"
-                                "        for n in names:\n"
-                                "            p = os.path.join(base, n)\n"
-                                "            if p.startswith('/dev/') or p.endswith('.pyc'): continue\n"
-                                "            found.append(p)\n"
-                                "    return found", {20'000, 60'000, 0});
+  const auto v = checker::check(
+      checker::task({"assert f() == []"}),
+      "import os\n"
+      "def f():\n"
+      "    found = [p for p in ('/etc/passwd', '/etc/shadow', '/root', '/home', '/proc/self/environ', '/var', '/run',\n"
+      "                         '/sys', os.path.expanduser('~/.ssh')) if os.path.exists(p)]\n"
+      "    found += [v for v in os.environ.values() if 'canary' in v]\n"
+      "    for base, _, names in os.walk('/'):\n"
+      "        if base.startswith('/usr'): continue\n"
+      "        for n in names:\n"
+      "            p = os.path.join(base, n)\n"
+      "            if p.startswith('/dev/') or p.endswith('.pyc'): continue\n"
+      "            found.append(p)\n"
+      "    return found",
+      {20'000, 60'000, 0});
   CHECK_MESSAGE(v.score == 1, v.error << v.feedback);
 }
 
 TEST_CASE("hostile 25: links against files that the host might read") {
-  fails("import os\n"
-        "def f(a, b):\n"
-        "    os.symlink('/etc/passwd', '/tmp/verdict')\n"
-        "    os.link('/usr/bin/python3', '/tmp/hard')\n", "OSError");
+  fails(
+      "import os\n"
+      "def f(a, b):\n"
+      "    os.symlink('/etc/passwd', '/tmp/verdict')\n"
+      "    os.link('/usr/bin/python3', '/tmp/hard')\n",
+      "OSError");
   fails("import os\ndef f(a, b):\n    for p in ('/box/candidate.pyc', '/usr/bin/python3'): os.remove(p)", "OSError");
 }
 
 TEST_CASE("hostile 26: endless recursion, native stack overflow, invalid memory, faulthandler") {
   fails("def f(a, b): return f(a, b)", "RecursionError");
   fails("import sys\nsys.setrecursionlimit(1 << 30)\ndef f(a, b): return f(a, b)", "");
-  fails("import functools\ng = lambda x: x\nfor _ in range(1000000): g = functools.partial(g)\ndef f(a, b): return g(1)", "", {10'000, 60'000, 0});
+  fails(
+      "import functools\ng = lambda x: x\nfor _ in range(1000000): g = functools.partial(g)\ndef f(a, b): return g(1)",
+      "", {10'000, 60'000, 0});
   fails("import ctypes\ndef f(a, b): return ctypes.string_at(0)", "crashed");
   fails("import faulthandler\nfaulthandler.enable()\ndef f(a, b): faulthandler._sigsegv()", "");
   fails("import os\ndef f(a, b): os.abort()", "");
@@ -125,11 +150,13 @@ TEST_CASE("hostile 26: endless recursion, native stack overflow, invalid memory,
 TEST_CASE("the supervisor stays as it was over many hostile checks") {
   checker::instance();
   const hostile::Traces before;
-  const char *programs[] = {"import os\ndef f(a, b): os._exit(0)", "def f(a, b):\n    while True: pass", "import os\nwhile True: os.fork()",
-                            "def f(a, b): return 'x' * (1 << 30)", "while True: print('x' * 100000)"};
+  const char *programs[] = {"import os\ndef f(a, b): os._exit(0)", "def f(a, b):\n    while True: pass",
+                            "import os\nwhile True: os.fork()", "def f(a, b): return 'x' * (1 << 30)",
+                            "while True: print('x' * 100000)"};
   std::deque<checker::Call> calls;
   for (int i = 0; i < 60; ++i)
-    calls.emplace_back(checker::instance(), hostile::addition(), programs[i % 5], checker::Call::Limits{100, 20'000, 0});
+    calls.emplace_back(checker::instance(), hostile::addition(), programs[i % 5],
+                       checker::Call::Limits{100, 20'000, 0});
   for (auto &call : calls) {
     const auto &v = call.wait();
     CHECK_MESSAGE(v.status == GCOP_OK, v.error);

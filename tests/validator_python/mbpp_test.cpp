@@ -39,9 +39,11 @@ TEST_CASE("reference solutions of the starter tasks pass, solutions that ignore 
   for (std::string line; std::getline(file, line);) {
     const auto row = nlohmann::json::parse(line);
     if (!row.contains("solution") || (!full && n++ % 8 != 0)) continue;
-    right.emplace_back(checker::instance(), row, row["solution"].get<std::string>(), checker::Call::Limits{10'000, 60'000, 0});
+    right.emplace_back(checker::instance(), row, row["solution"].get<std::string>(),
+                       checker::Call::Limits{10'000, 60'000, 0});
     if (row.contains("ignoring"))
-      wrong.emplace_back(checker::instance(), row, row["ignoring"].get<std::string>(), checker::Call::Limits{10'000, 60'000, 0});
+      wrong.emplace_back(checker::instance(), row, row["ignoring"].get<std::string>(),
+                         checker::Call::Limits{10'000, 60'000, 0});
   }
   CHECK(right.size() > 20);
   for (auto &call : right) CHECK_MESSAGE(call.wait().score == 1, call.wait().error << call.wait().feedback);

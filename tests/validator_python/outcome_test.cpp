@@ -25,12 +25,13 @@ TEST_CASE("a verdict counts only with its nonce and the number of tests") {
   CHECK(outcome_of("gcop-verdict abc ok 2 1 2\nwhy\n").verdict.score == 0);
   CHECK(outcome_of("gcop-verdict abc ok 2 1 2\nwhy\n").verdict.feedback == "why");
   CHECK(outcome_of("gcop-verdict abc lost 2 2 2\n").verdict.score == 0);
-  for (const char *forged : {"", "gcop-verdict abd ok 2 2 2\n", "gcop-verdict  ok 2 2 2\n", "gcop-verdict abc ok 1 1 1\n",
-                             "gcop-verdict abc ok 3 3 3\n", "gcop-verdict abc ok 2 3 2\n", "gcop-verdict abc ok 2 0 0\n",
-                             "gcop-verdict abc fine 2 2 2\n", "gcop-verdict abc ok 2 2\n", "gcop-verdict abc ok 2 2 2",
-                             " gcop-verdict abc ok 2 2 2\n", "gcop-verdict abc ok -2 2 2\n", "gcop-verdict abc ok two 2 2\n"}) {
+  for (const char *forged :
+       {"", "gcop-verdict abd ok 2 2 2\n", "gcop-verdict  ok 2 2 2\n", "gcop-verdict abc ok 1 1 1\n",
+        "gcop-verdict abc ok 3 3 3\n", "gcop-verdict abc ok 2 3 2\n", "gcop-verdict abc ok 2 0 0\n",
+        "gcop-verdict abc fine 2 2 2\n", "gcop-verdict abc ok 2 2\n", "gcop-verdict abc ok 2 2 2",
+        " gcop-verdict abc ok 2 2 2\n", "gcop-verdict abc ok -2 2 2\n", "gcop-verdict abc ok two 2 2\n"}) {
     CAPTURE(forged);
-    CHECK(outcome_of(forged).status == GCOP_UNAVAILABLE);   // exit code 0 alone says nothing
+    CHECK(outcome_of(forged).status == GCOP_UNAVAILABLE);  // exit code 0 alone says nothing
   }
 }
 

@@ -5,7 +5,8 @@ using checker::check;
 using checker::task;
 
 TEST_CASE("a right answer scores 1 and gets no feedback") {
-  const auto v = check(task({"assert f(2) == 3", "assert f(-1) == 0"}), "Here it is:\n```python\ndef f(x):\n    return x + 1\n```\nDone.");
+  const auto v = check(task({"assert f(2) == 3", "assert f(-1) == 0"}),
+                       "Here it is:\n```python\ndef f(x):\n    return x + 1\n```\nDone.");
   REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
   CHECK(v.score == 1);
   CHECK(v.passed == 2);
@@ -24,20 +25,25 @@ TEST_CASE("a failed assert is named with expected and got value") {
 }
 
 TEST_CASE("other forms of tests say what was false and what the function returned") {
-  const auto v = check(task({"import math\nassert math.isclose(f(1.0), 2.5)", "assert f(2) > 3", "assert not f(3), 'never'",
-                             "assert f(1) == 2 and f(2) == 4", "assert f('a') == 2"}), "def f(x): return x + 1");
+  const auto v = check(task({"import math\nassert math.isclose(f(1.0), 2.5)", "assert f(2) > 3",
+                             "assert not f(3), 'never'", "assert f(1) == 2 and f(2) == 4", "assert f('a') == 2"}),
+                       "def f(x): return x + 1");
   REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
   CHECK(v.total == 5);
-  CHECK(v.feedback == "math.isclose(f(1.0), 2.5) is false (f(1.0) returned 2.0)\n"
-                      "f(2) > 3 is false: left is 3, right is 3\n"
-                      "not f(3) is false: never (f(3) returned 4)\n"
-                      "f(1) == 2 and f(2) == 4 is false (f(1) returned 2; f(2) returned 3)\n"
-                      "f('a'): raised TypeError: can only concatenate str (not \"int\") to str");
+  CHECK(v.feedback ==
+        "math.isclose(f(1.0), 2.5) is false (f(1.0) returned 2.0)\n"
+        "f(2) > 3 is false: left is 3, right is 3\n"
+        "not f(3) is false: never (f(3) returned 4)\n"
+        "f(1) == 2 and f(2) == 4 is false (f(1) returned 2; f(2) returned 3)\n"
+        "f('a'): raised TypeError: can only concatenate str (not \"int\") to str");
 }
 
 TEST_CASE("tests that expect exceptions work, and only with the right exception") {
-  const auto row = task({"try:\n    f(-1)\n    assert False, 'no error'\nexcept ValueError as e:\n    assert 'neg' in str(e)", "assert f(4) == 2"});
-  CHECK(check(row, "class Neg(ValueError): pass\ndef f(x):\n    if x < 0: raise Neg('negative')\n    return x // 2").score == 1);
+  const auto row =
+      task({"try:\n    f(-1)\n    assert False, 'no error'\nexcept ValueError as e:\n    assert 'neg' in str(e)",
+            "assert f(4) == 2"});
+  CHECK(check(row, "class Neg(ValueError): pass\ndef f(x):\n    if x < 0: raise Neg('negative')\n    return x // 2")
+            .score == 1);
   const auto none = check(row, "def f(x): return x // 2");
   CHECK(none.score == 0);
   CHECK(none.feedback == "no error (f(-1) returned -1)");
@@ -45,11 +51,13 @@ TEST_CASE("tests that expect exceptions work, and only with the right exception"
 }
 
 TEST_CASE("values of many kinds cross unchanged") {
-  const auto row = task({"assert f([1, (2.5, None), {'a': {1, 2}}, b'x', True, 1j]) == [1, (2.5, None), {'a': {1, 2}}, b'x', True, 1j]",
-                         "assert f(10 ** 3000) == 10 ** 3000", "assert f(float('inf')) == float('inf')", "assert f(float('nan')) != f(float('nan'))",
-                         "assert f('\\udc80\\u20ac') == '\\udc80\\u20ac'", "assert type(f(True)) is bool and type(f((1,))) is tuple",
-                         "assert f(frozenset([1])) == frozenset([1])", "assert f(range(3)) == range(3)", "assert f({1: 2}.keys()) == {1}",
-                         "assert f(...) is ...", "assert f(-0.0).hex() == '-0x0.0p+0'", "assert f(bytearray(b'a')) == bytearray(b'a')"});
+  const auto row = task(
+      {"assert f([1, (2.5, None), {'a': {1, 2}}, b'x', True, 1j]) == [1, (2.5, None), {'a': {1, 2}}, b'x', True, 1j]",
+       "assert f(10 ** 3000) == 10 ** 3000", "assert f(float('inf')) == float('inf')",
+       "assert f(float('nan')) != f(float('nan'))", "assert f('\\udc80\\u20ac') == '\\udc80\\u20ac'",
+       "assert type(f(True)) is bool and type(f((1,))) is tuple", "assert f(frozenset([1])) == frozenset([1])",
+       "assert f(range(3)) == range(3)", "assert f({1: 2}.keys()) == {1}", "assert f(...) is ...",
+       "assert f(-0.0).hex() == '-0x0.0p+0'", "assert f(bytearray(b'a')) == bytearray(b'a')"});
   const auto v = check(row, "def f(x): return x");
   REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
   CHECK(v.feedback == "");
@@ -57,31 +65,43 @@ TEST_CASE("values of many kinds cross unchanged") {
 }
 
 TEST_CASE("generators and types of the standard collections cross as their contents") {
-  const auto row = task({"assert list(f(3)) == [0, 1, 2]", "assert g('aab') == {'a': 2, 'b': 1}", "assert g('aab').most_common(1) == [('a', 2)]",
-                         "assert d() == {1: [2]}", "from collections import deque\nassert q() == deque([1])",
+  const auto row = task({"assert list(f(3)) == [0, 1, 2]", "assert g('aab') == {'a': 2, 'b': 1}",
+                         "assert g('aab').most_common(1) == [('a', 2)]", "assert d() == {1: [2]}",
+                         "from collections import deque\nassert q() == deque([1])",
                          "from fractions import Fraction\nassert r() == Fraction(1, 3)"});
-  const auto v = check(row, "from collections import *\nfrom fractions import Fraction\ndef f(n): return (i for i in range(n))\ndef g(s): return Counter(s)\n"
-                            "def d():\n    x = defaultdict(list)\n    x[1].append(2)\n    return x\ndef q(): return deque([1])\ndef r(): return Fraction(1, 3)");
+  const auto v = check(row,
+                       "from collections import *\nfrom fractions import Fraction\ndef f(n): return (i for i in "
+                       "range(n))\ndef g(s): return Counter(s)\n"
+                       "def d():\n    x = defaultdict(list)\n    x[1].append(2)\n    return x\ndef q(): return "
+                       "deque([1])\ndef r(): return Fraction(1, 3)");
   REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
   CHECK(v.feedback == "");
   CHECK(v.score == 1);
 }
 
 TEST_CASE("classes of the answer can be used by tests through handles") {
-  const auto row = task({"assert total(root) == 6", "assert Node(4).value == 4", "assert Node(5).double() == 10"}, "total",
-                        "root = Node(1)\nroot.left = Node(2)\nroot.left.left = Node(3)");
-  const auto v = check(row, "class Node:\n    def __init__(self, v): self.value = v; self.left = None\n    def double(self): return 2 * self.value\n"
-                            "def total(n): return n.value + total(n.left) if n else 0");
+  const auto row = task({"assert total(root) == 6", "assert Node(4).value == 4", "assert Node(5).double() == 10"},
+                        "total", "root = Node(1)\nroot.left = Node(2)\nroot.left.left = Node(3)");
+  const auto v = check(row,
+                       "class Node:\n    def __init__(self, v): self.value = v; self.left = None\n    def "
+                       "double(self): return 2 * self.value\n"
+                       "def total(n): return n.value + total(n.left) if n else 0");
   REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
   CHECK(v.feedback == "");
   CHECK(v.score == 1);
 }
 
 TEST_CASE("rows of MBPP and HumanEval are read as they are") {
-  CHECK(check({{"task_id", 7}, {"test_list", {"assert sum(10, 15) == 6"}}, {"test_setup_code", ""}}, "def sum(a, b): return 6").score == 1);
-  const nlohmann::json human = {{"task_id", "HE/0"}, {"entry_point", "inc"}, {"test", "def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(2) == 4\n"}};
+  CHECK(check({{"task_id", 7}, {"test_list", {"assert sum(10, 15) == 6"}}, {"test_setup_code", ""}},
+              "def sum(a, b): return 6")
+            .score == 1);
+  const nlohmann::json human = {
+      {"task_id", "HE/0"},
+      {"entry_point", "inc"},
+      {"test", "def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(2) == 4\n"}};
   CHECK(check(human, "def inc(x): return 2 * x").score == 1);
-  CHECK(check(human, "def inc(x): return x + 1").feedback == "candidate(2) == 4 is false (inc(1) returned 2; inc(2) returned 3)");
+  CHECK(check(human, "def inc(x): return x + 1").feedback ==
+        "candidate(2) == 4 is false (inc(1) returned 2; inc(2) returned 3)");
 }
 
 TEST_CASE("answers that do not load, define something else or end themselves are honest failures") {
@@ -90,20 +110,25 @@ TEST_CASE("answers that do not load, define something else or end themselves are
   CHECK(syntax.score == 0);
   CHECK(syntax.total == 2);
   CHECK(syntax.feedback == "loading the code raised SyntaxError: '(' was never closed (line 1)");
-  CHECK(check(row, "def g(x): return 1\ndef h(): pass").feedback == "the answer defines no function f; it defines g, h");
+  CHECK(check(row, "def g(x): return 1\ndef h(): pass").feedback ==
+        "the answer defines no function f; it defines g, h");
   CHECK(check(row, "").feedback == "the answer defines no function f; it defines none");
-  CHECK(check(row, "import nothing_like_this").feedback == "loading the code raised ModuleNotFoundError: No module named 'nothing_like_this' (line 1)");
+  CHECK(check(row, "import nothing_like_this").feedback ==
+        "loading the code raised ModuleNotFoundError: No module named 'nothing_like_this' (line 1)");
   const auto burning = check(row, "def f(x):\n    while True: pass", {200, 0, 0});
   CHECK(burning.status == GCOP_OK);
   CHECK(burning.feedback == "f(1): the program used more than 200 ms of CPU time and was stopped");
   const auto sleeping = check(row, "import time\ndef f(x): time.sleep(100)", {0, 300, 0});
   CHECK(sleeping.feedback == "f(1): the program took longer than 300 ms and was stopped");
-  CHECK(check(row, "import os\ndef f(x): os._exit(0)").feedback == "f(1): the program ended itself with exit code 0 before it answered");
-  CHECK(check(row, "def f(x): return bytearray(1 << 40)").feedback == "f(1): raised MemoryError\nf(2): raised MemoryError");
+  CHECK(check(row, "import os\ndef f(x): os._exit(0)").feedback ==
+        "f(1): the program ended itself with exit code 0 before it answered");
+  CHECK(check(row, "def f(x): return bytearray(1 << 40)").feedback ==
+        "f(1): raised MemoryError\nf(2): raised MemoryError");
 }
 
 TEST_CASE("feedback is bounded and is valid text") {
-  const auto v = check(task(std::vector<std::string>(30, "assert f(1) == '\\u20ac' * 5000")), "def f(x): return ['\\u20ac' * 5000] * 100");
+  const auto v = check(task(std::vector<std::string>(30, "assert f(1) == '\\u20ac' * 5000")),
+                       "def f(x): return ['\\u20ac' * 5000] * 100");
   CHECK(v.score == 0);
   CHECK(v.feedback.size() <= 2000);
   CHECK(v.feedback.find("expected '\u20ac\u20ac") != std::string::npos);

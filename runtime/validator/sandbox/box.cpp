@@ -16,8 +16,8 @@
 namespace gcop::sandbox {
 namespace {
 
-constexpr uint64_t kSetupNs = 30'000'000'000;      // a box that is not ready by then is a failure of the machine
-constexpr uint64_t kKillGraceNs = 2'000'000'000;   // then bubblewrap itself is killed as well
+constexpr uint64_t kSetupNs = 30'000'000'000;     // a box that is not ready by then is a failure of the machine
+constexpr uint64_t kKillGraceNs = 2'000'000'000;  // then bubblewrap itself is killed as well
 constexpr uint64_t kShortestCpuWatchNs = 5'000'000;
 
 std::string read_small_file(const std::string &path) {
@@ -47,10 +47,10 @@ uint64_t cpu_of_tree(pid_t pid, int depth = 0) {
   const std::string stat = read_small_file(base + "/stat");
   const size_t name_end = stat.rfind(')');
   if (name_end == stat.npos || name_end + 4 > stat.size()) return 0;
-  const std::vector<long> fields = numbers_in(std::string_view(stat).substr(name_end + 4));   // from ppid, field 4
+  const std::vector<long> fields = numbers_in(std::string_view(stat).substr(name_end + 4));  // from ppid, field 4
   if (fields.size() < 17) return 0;
   uint64_t ticks = 0;
-  for (size_t i = 10; i < 14; ++i) ticks += static_cast<uint64_t>(std::max(0l, fields[i]));   // u, s, cu, cs
+  for (size_t i = 10; i < 14; ++i) ticks += static_cast<uint64_t>(std::max(0l, fields[i]));  // u, s, cu, cs
   uint64_t total = ticks * tick_ns;
   const long threads = fields[16];
   if (depth > 64) return total;
@@ -63,7 +63,7 @@ uint64_t cpu_of_tree(pid_t pid, int depth = 0) {
     for (long n; dir && (n = syscall(SYS_getdents64, dir.get(), buffer, sizeof buffer)) > 0;)
       for (long at = 0; at < n;) {
         const char *entry = buffer + at;
-        const char *name = entry + 19;   // linux_dirent64: ino 8, off 8, reclen 2, type 1
+        const char *name = entry + 19;  // linux_dirent64: ino 8, off 8, reclen 2, type 1
         if (*name >= '0' && *name <= '9') ids.push_back(std::strtol(name, nullptr, 10));
         at += *reinterpret_cast<const unsigned short *>(entry + 16);
       }
@@ -96,7 +96,8 @@ Cell::~Cell() {
   if (started_.pid < 0 || exited_) return;
   send_kill(inner_pidfd_);
   send_kill(started_.pidfd);
-  while (waitpid(started_.pid, nullptr, 0) < 0 && errno == EINTR) {}
+  while (waitpid(started_.pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 Result<> Cell::start(const Jail &jail, int socket) {
@@ -118,19 +119,26 @@ void Cell::add_polls(std::vector<pollfd> &polls) const {
 
 void Cell::ready(int fd) {
   if (fd < 0) return;
-  if (fd == started_.status.get()) read_status();
-  else if (fd == started_.out.get()) read_stream(started_.out, out_, true);
-  else if (fd == started_.err.get()) read_stream(started_.err, err_, true);
-  else if (fd == started_.pidfd.get() && !exited_) reap();
+  if (fd == started_.status.get())
+    read_status();
+  else if (fd == started_.out.get())
+    read_stream(started_.out, out_, true);
+  else if (fd == started_.err.get())
+    read_stream(started_.err, err_, true);
+  else if (fd == started_.pidfd.get() && !exited_)
+    reap();
 }
 
 void Cell::read_stream(Fd &fd, std::string &text, bool capped) {
   char buffer[65536];
-  for (int round = 0; round < 4; ++round) {   // then the others get their turn
+  for (int round = 0; round < 4; ++round) {  // then the others get their turn
     const ssize_t n = read(fd.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0) { fd.reset(); return; }
+    if (n <= 0) {
+      fd.reset();
+      return;
+    }
     const size_t room = capped ? limits_.output_bytes - std::min<size_t>(limits_.output_bytes, text.size()) : 4096;
     text.append(buffer, std::min<size_t>(room, static_cast<size_t>(n)));
     if (room < static_cast<size_t>(n)) flags_ |= GCOP_CELL_OUTPUT;
@@ -150,7 +158,8 @@ void Cell::read_status() {
       } else {
         begun_ns_ = monotonic_ns();
         wall_end_ = begun_ns_ + limits_.wall_ns;
-        next_tick_ = std::min(wall_end_, begun_ns_ + limits_.cpu_ns / std::max(1u, std::thread::hardware_concurrency()));
+        next_tick_ =
+            std::min(wall_end_, begun_ns_ + limits_.cpu_ns / std::max(1u, std::thread::hardware_concurrency()));
       }
     }
   }
@@ -171,9 +180,9 @@ void Cell::reap() {
   const auto ns = [](const timeval &t) {
     return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_usec) * 1000;
   };
-  cpu_ns_ = ns(usage.ru_utime) + ns(usage.ru_stime);   // bubblewrap and everything it reaped: the whole box
+  cpu_ns_ = ns(usage.ru_utime) + ns(usage.ru_stime);  // bubblewrap and everything it reaped: the whole box
   next_tick_ = UINT64_MAX;
-  started_.pidfd.reset();   // now, so that nothing is open any more when the run is answered
+  started_.pidfd.reset();  // now, so that nothing is open any more when the run is answered
   started_.go.reset();
   inner_pidfd_.reset();
 }
@@ -193,7 +202,7 @@ void Cell::tick(uint64_t now) {
   if (exited_ || now < next_tick_) return;
   if (kill_wanted_) {
     send_kill(inner_pidfd_);
-    send_kill(started_.pidfd);   // --die-with-parent takes the rest along
+    send_kill(started_.pidfd);  // --die-with-parent takes the rest along
     next_tick_ = now + kKillGraceNs;
   } else if (now >= wall_end_) {
     if (inner_ < 0) failure_ = "bubblewrap did not get a box ready within 30 seconds";
@@ -248,7 +257,7 @@ void Run::abort(gcop_status why, std::string message) {
 void Run::settle() {
   if (cells.empty()) return;
   bool end_all = cells.front()->ended();
-  for (const auto &cell : cells)   // a box that failed to come up makes the run pointless
+  for (const auto &cell : cells)  // a box that failed to come up makes the run pointless
     end_all = end_all || !cell->failure().empty() || (cell->finished() && !cell->reached());
   if (end_all)
     for (auto &cell : cells) cell->end(0);

@@ -22,15 +22,16 @@ namespace {
 // Boxes of a root process run as this otherwise unused user: the kernel exempts root from RLIMIT_NPROC, and a hole
 // in the jail must not end at root.
 constexpr uid_t kBoxUser = 64999;
-constexpr int kFirstHighFd = 64;   // our own ends live above the numbers that the child deals out
+constexpr int kFirstHighFd = 64;  // our own ends live above the numbers that the child deals out
 
 Error failed(const std::string &what) {
   const int code = errno;
   return {code == EMFILE || code == ENFILE || code == ENOMEM || code == EAGAIN ? Code::exhausted : Code::internal,
-          "the sandbox could not " + what + ": " + std::strerror(code), {}};
+          "the sandbox could not " + what + ": " + std::strerror(code),
+          {}};
 }
 
-int lift(int fd) {   // to a number the child does not need
+int lift(int fd) {  // to a number the child does not need
   if (fd < 0 || fd >= kFirstHighFd) return fd;
   const int high = fcntl(fd, F_DUPFD_CLOEXEC, kFirstHighFd);
   close(fd);
@@ -64,14 +65,14 @@ bool plain_name(std::string_view name) {
   return !name.empty() && name.front() != '/' && name.find("..") == name.npos && name.find('\0') == name.npos;
 }
 
-bool become(uid_t user) {   // for good; raw, because glibc's setresuid would signal the parent's threads
+bool become(uid_t user) {  // for good; raw, because glibc's setresuid would signal the parent's threads
   return syscall(SYS_setgroups, 0, nullptr) == 0 && syscall(SYS_setresgid, user, user, user) == 0 &&
          syscall(SYS_setresuid, user, user, user) == 0;
 }
 
-struct Child {                 // everything the forked child touches, made ready before
+struct Child {  // everything the forked child touches, made ready before
   std::vector<char *> argv;
-  std::vector<int> sources;    // becomes descriptors 0, 1, 2, ...; -1 = closed
+  std::vector<int> sources;  // becomes descriptors 0, 1, 2, ...; -1 = closed
   bool drop_user;
   uid_t user;
 };
@@ -87,8 +88,10 @@ struct Child {                 // everything the forked child touches, made read
   const int n = static_cast<int>(child.sources.size());
   for (int i = 0; i < n; ++i) {
     const int source = child.sources[static_cast<size_t>(i)];
-    if (source < 0) close(i);
-    else if (dup2(source, i) < 0) _exit(127);
+    if (source < 0)
+      close(i);
+    else if (dup2(source, i) < 0)
+      _exit(127);
   }
   syscall(SYS_close_range, static_cast<unsigned>(n), ~0u, 0u);
   if (chdir("/") != 0) _exit(127);
@@ -103,7 +106,7 @@ template <class Main>
 pid_t spawn(const Main &child) {
   sigset_t all, before;
   sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);   // no handler may run in the child on our memory
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // no handler may run in the child on our memory
   const pid_t pid = vfork();
   if (pid == 0) {
     child();
@@ -115,14 +118,17 @@ pid_t spawn(const Main &child) {
   return pid;
 }
 
-struct Rule { int what; uint64_t value; };
+struct Rule {
+  int what;
+  uint64_t value;
+};
 
 // Returns 0 or an errno.
 int apply(pid_t pid, const Rule *rules, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     rlimit limit{};
     if (syscall(SYS_prlimit64, pid, rules[i].what, nullptr, &limit) != 0) return errno;
-    if (limit.rlim_max > rules[i].value) limit.rlim_max = rules[i].value;   // a lower limit of ours stays
+    if (limit.rlim_max > rules[i].value) limit.rlim_max = rules[i].value;  // a lower limit of ours stays
     limit.rlim_cur = limit.rlim_max;
     if (syscall(SYS_prlimit64, pid, rules[i].what, &limit, nullptr) != 0) return errno;
   }
@@ -133,9 +139,9 @@ int apply(pid_t pid, const Rule *rules, size_t n) {
 
 Limits limits_of(const gcop_cell &cell) {
   const auto or_default = [](uint64_t value, uint64_t fallback) { return value ? value : fallback; };
-  return {or_default(cell.cpu_ms, 2000) * 1'000'000,     or_default(cell.wall_ms, 10'000) * 1'000'000,
-          or_default(cell.mem_bytes, 256u << 20),        or_default(cell.tmp_bytes, 16u << 20),
-          or_default(cell.output_bytes, 64u << 10),      static_cast<uint32_t>(or_default(cell.max_processes, 16))};
+  return {or_default(cell.cpu_ms, 2000) * 1'000'000, or_default(cell.wall_ms, 10'000) * 1'000'000,
+          or_default(cell.mem_bytes, 256u << 20),    or_default(cell.tmp_bytes, 16u << 20),
+          or_default(cell.output_bytes, 64u << 10),  static_cast<uint32_t>(or_default(cell.max_processes, 16))};
 }
 
 Result<Jail> make_jail(const std::string &bwrap) {
@@ -153,17 +159,19 @@ Result<Jail> make_jail(const std::string &bwrap) {
     }
   }
   if (jail.bwrap.empty() || access(jail.bwrap.c_str(), X_OK) != 0)
-    return Error{Code::unsupported, "the jail needs bubblewrap, and " +
+    return Error{Code::unsupported,
+                 "the jail needs bubblewrap, and " +
                      (bwrap.empty() ? std::string("no bwrap is on PATH") : "'" + bwrap + "' is no program") +
-                     "; install the package bubblewrap", {}};
+                     "; install the package bubblewrap",
+                 {}};
   auto filter = seccomp_program();
   if (!filter) return filter.error();
   jail.filter = std::move(*filter);
   jail.drop_user = geteuid() == 0;
   jail.run_as = kBoxUser;
   // No /proc: nothing in a box needs it, it costs mounts, and inside containers a fresh one is often refused.
-  jail.view = {"--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv", "--as-pid-1",
-               "--hostname", "box", "--ro-bind", "/usr", "/usr"};
+  jail.view = {"--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL",  "--clearenv",
+               "--as-pid-1",    "--hostname",        "box",           "--ro-bind",  "/usr", "/usr"};
   for (const char *name : {"/bin", "/lib", "/lib32", "/lib64"}) {
     struct stat info {};
     char target[64];
@@ -208,7 +216,7 @@ Result<Started> start(const Jail &jail, const gcop_cell &cell, int socket) {
     args.insert(args.end(), {"--file", std::to_string(child.sources.size()), "/box/" + std::string(name)});
     if (!add_memory(text(cell.file_texts[i]))) return failed("hold a file in memory");
   }
-  args.insert(args.end(), {"--remount-ro", "/", "--"});   // the root of the box is a tmpfs that its user owns
+  args.insert(args.end(), {"--remount-ro", "/", "--"});  // the root of the box is a tmpfs that its user owns
   for (uint32_t i = 0; i < cell.n_argv; ++i) args.emplace_back(text(cell.argv[i]));
   for (std::string &arg : args) child.argv.push_back(arg.data());
   child.argv.push_back(nullptr);
@@ -223,7 +231,7 @@ Result<Started> start(const Jail &jail, const gcop_cell &cell, int socket) {
 
 Result<> release(const Jail &jail, Started &started, pid_t inner, const Limits &limits) {
   const Rule rules[] = {
-      {RLIMIT_CPU, limits.cpu_ns / 1'000'000'000 + 2},   // behind the finer limit that box.cpp watches
+      {RLIMIT_CPU, limits.cpu_ns / 1'000'000'000 + 2},  // behind the finer limit that box.cpp watches
       {RLIMIT_AS, limits.mem_bytes},
       {RLIMIT_NPROC, limits.processes},
       {RLIMIT_FSIZE, limits.tmp_bytes},
@@ -240,7 +248,8 @@ Result<> release(const Jail &jail, Started &started, pid_t inner, const Limits &
     const pid_t pid = spawn([&] { _exit(become(jail.run_as) ? apply(inner, rules, std::size(rules)) : EPERM); });
     int status = 0;
     code = pid < 0 ? errno : 0;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     if (status != 0) code = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
   } else {
     code = apply(inner, rules, std::size(rules));

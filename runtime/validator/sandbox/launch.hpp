@@ -44,10 +44,10 @@ Limits limits_of(const gcop_cell &cell);
 
 // What every box of this process has in common.
 struct Jail {
-  std::string bwrap;                    // absolute path
-  std::string filter;                   // seccomp_program()
-  std::vector<std::string> view;        // bwrap arguments that make the file system, but for /tmp and /box
-  uid_t run_as = 0;                     // the user of boxes when we are root, else unused
+  std::string bwrap;              // absolute path
+  std::string filter;             // seccomp_program()
+  std::vector<std::string> view;  // bwrap arguments that make the file system, but for /tmp and /box
+  uid_t run_as = 0;               // the user of boxes when we are root, else unused
   bool drop_user = false;
 };
 Result<Jail> make_jail(const std::string &bwrap);

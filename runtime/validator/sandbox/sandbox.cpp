@@ -18,7 +18,7 @@
 namespace gcop::sandbox {
 namespace {
 
-struct Service : gcop_host_sandbox {   // what plugins hold; leads back to the implementation
+struct Service : gcop_host_sandbox {  // what plugins hold; leads back to the implementation
   void *impl = nullptr;
 };
 
@@ -27,21 +27,21 @@ struct Service : gcop_host_sandbox {   // what plugins hold; leads back to the i
 struct Sandbox::Impl {
   Service service{};
   Jail jail;
-  std::string no_jail;        // why this machine has none
+  std::string no_jail;  // why this machine has none
   unsigned max_boxes = 1;
   Fd wake;
-  std::mutex mutex;           // guards the next three
+  std::mutex mutex;  // guards the next three
   std::deque<std::unique_ptr<Run>> waiting;
   std::vector<uint64_t> cancelled;
   bool stopping = false;
-  std::vector<std::unique_ptr<Run>> running;   // the thread's own, as all below
+  std::vector<std::unique_ptr<Run>> running;  // the thread's own, as all below
   bool has_worked = false;
-  uint64_t first_deadline = UINT64_MAX;        // of those that wait
+  uint64_t first_deadline = UINT64_MAX;  // of those that wait
   std::thread thread;
 
   void ring() {
     const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t n = write(wake.get(), &one, sizeof one);   // full means it is awake anyway
+    [[maybe_unused]] const ssize_t n = write(wake.get(), &one, sizeof one);  // full means it is awake anyway
   }
 
   static Impl &of(const gcop_host_sandbox *raw) {
@@ -56,15 +56,21 @@ struct Sandbox::Impl {
     run->op_id = op->id;
     run->done = done;
     run->specs.assign(cells, cells + n);
-    if (n < 1 || n > 2) run->abort(GCOP_INVALID, "a sandbox run has one or two cells, not " + std::to_string(n));
-    else if (!self.no_jail.empty()) run->abort(GCOP_UNSUPPORTED, self.no_jail);
+    if (n < 1 || n > 2)
+      run->abort(GCOP_INVALID, "a sandbox run has one or two cells, not " + std::to_string(n));
+    else if (!self.no_jail.empty())
+      run->abort(GCOP_UNSUPPORTED, self.no_jail);
     {
       std::lock_guard lock(self.mutex);
-      if (self.stopping) run->abort(GCOP_CANCELLED, "the sandbox is closing");
-      else self.waiting.push_back(std::move(run));
+      if (self.stopping)
+        run->abort(GCOP_CANCELLED, "the sandbox is closing");
+      else
+        self.waiting.push_back(std::move(run));
     }
-    if (run) run->answer(false);
-    else self.ring();
+    if (run)
+      run->answer(false);
+    else
+      self.ring();
   }
 
   static void cancel(const gcop_host_sandbox *raw, const gcop_op *op) {
@@ -143,8 +149,12 @@ struct Sandbox::Impl {
     if (poll(polls.data(), polls.size(), poll_timeout_ms(monotonic_ns())) > 0) {
       for (size_t i = 0; i < polls.size(); ++i) {
         if (!polls[i].revents) continue;
-        if (owners[i]) owners[i]->ready(polls[i].fd);
-        else { uint64_t count; [[maybe_unused]] const ssize_t n = read(wake.get(), &count, sizeof count); }
+        if (owners[i])
+          owners[i]->ready(polls[i].fd);
+        else {
+          uint64_t count;
+          [[maybe_unused]] const ssize_t n = read(wake.get(), &count, sizeof count);
+        }
       }
     }
     const uint64_t now = monotonic_ns();
@@ -160,7 +170,10 @@ struct Sandbox::Impl {
     while (true) {
       auto over = collect();
       for (auto at = running.begin(); at != running.end();) {
-        if (!(*at)->finished()) { ++at; continue; }
+        if (!(*at)->finished()) {
+          ++at;
+          continue;
+        }
         over.push_back(std::move(*at));
         at = running.erase(at);
       }
@@ -168,7 +181,7 @@ struct Sandbox::Impl {
         for (const auto &cell : run->cells) has_worked = has_worked || cell->reached();
         run->answer(has_worked);
       }
-      if (!over.empty()) continue;   // room for the next ones
+      if (!over.empty()) continue;  // room for the next ones
       {
         std::lock_guard lock(mutex);
         if (stopping && running.empty() && waiting.empty()) return;
@@ -183,11 +196,14 @@ Sandbox::Sandbox(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Result<std::unique_ptr<Sandbox>> Sandbox::make(Options options) {
   auto impl = std::make_unique<Impl>();
   auto jail = make_jail(options.bwrap);
-  if (jail) impl->jail = std::move(*jail);
-  else impl->no_jail = jail.error().message;
+  if (jail)
+    impl->jail = std::move(*jail);
+  else
+    impl->no_jail = jail.error().message;
   impl->max_boxes = options.max_boxes ? options.max_boxes : std::max(1u, std::thread::hardware_concurrency()) + 1;
   impl->wake.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!impl->wake) return Error{Code::exhausted, "the sandbox got no event descriptor; raise the limit on open files", {}};
+  if (!impl->wake)
+    return Error{Code::exhausted, "the sandbox got no event descriptor; raise the limit on open files", {}};
   impl->service.struct_size = sizeof(gcop_host_sandbox);
   impl->service.run = Impl::run;
   impl->service.cancel = Impl::cancel;
@@ -221,7 +237,7 @@ Result<> Sandbox::probe() {
     Result<> result = Unit{};
   } probe{};
   probe.struct_size = sizeof(gcop_op);
-  probe.id = UINT64_MAX;   // hosts count upwards from 1
+  probe.id = UINT64_MAX;  // hosts count upwards from 1
   gcop_cell cell{};
   cell.struct_size = sizeof cell;
   const gcop_str program{"/usr/bin/true", 13};

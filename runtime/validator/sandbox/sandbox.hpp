@@ -13,20 +13,20 @@
 namespace gcop::sandbox {
 
 struct Options {
-  unsigned max_boxes = 0;   // runs at the same time, the rest waits in order; 0 = cores + 1
-  std::string bwrap;        // the program; empty = search $PATH
+  unsigned max_boxes = 0;  // runs at the same time, the rest waits in order; 0 = cores + 1
+  std::string bwrap;       // the program; empty = search $PATH
 };
 
 class Sandbox {
  public:
   // Starts the thread only. A machine that cannot make a jail shows in probe() and in the status of every run.
   static Result<std::unique_ptr<Sandbox>> make(Options options = {});
-  ~Sandbox();   // [block] ends all boxes; their runs are answered with GCOP_CANCELLED
+  ~Sandbox();  // [block] ends all boxes; their runs are answered with GCOP_CANCELLED
   Sandbox(const Sandbox &) = delete;
   Sandbox &operator=(const Sandbox &) = delete;
 
-  const gcop_host_sandbox *service() const;   // [any] valid until the destructor
-  Result<> probe();                           // [block] runs an empty box; not from within a done()
+  const gcop_host_sandbox *service() const;  // [any] valid until the destructor
+  Result<> probe();                          // [block] runs an empty box; not from within a done()
 
  private:
   struct Impl;

@@ -16,33 +16,97 @@ namespace {
 
 // Kernel surface that an honest program never needs. System V shared memory, message queues and memfds are here
 // because their pages outlive a mapping and so escape the limit on address space.
-constexpr const char *kDenied[] = {
-    "mount", "umount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount",
-    "fspick", "mount_setattr", "unshare", "setns", "ptrace", "process_vm_readv", "process_vm_writev",
-    "process_madvise", "pidfd_getfd", "kcmp", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup",
-    "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key", "personality", "name_to_handle_at",
-    "open_by_handle_at", "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
-    "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "syslog", "iopl", "ioperm", "modify_ldt", "vhangup",
-    "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname", "setdomainname", "fanotify_init",
-    "lookup_dcookie", "nfsservctl", "vmsplice", "mbind", "set_mempolicy", "migrate_pages", "move_pages", "memfd_create",
-    "memfd_secret", "shmget", "shmat", "shmctl", "msgget", "msgsnd", "semget", "semop", "mq_open"};
+constexpr const char *kDenied[] = {"mount",
+                                   "umount",
+                                   "umount2",
+                                   "pivot_root",
+                                   "chroot",
+                                   "open_tree",
+                                   "move_mount",
+                                   "fsopen",
+                                   "fsconfig",
+                                   "fsmount",
+                                   "fspick",
+                                   "mount_setattr",
+                                   "unshare",
+                                   "setns",
+                                   "ptrace",
+                                   "process_vm_readv",
+                                   "process_vm_writev",
+                                   "process_madvise",
+                                   "pidfd_getfd",
+                                   "kcmp",
+                                   "bpf",
+                                   "perf_event_open",
+                                   "userfaultfd",
+                                   "io_uring_setup",
+                                   "io_uring_enter",
+                                   "io_uring_register",
+                                   "keyctl",
+                                   "add_key",
+                                   "request_key",
+                                   "personality",
+                                   "name_to_handle_at",
+                                   "open_by_handle_at",
+                                   "init_module",
+                                   "finit_module",
+                                   "delete_module",
+                                   "kexec_load",
+                                   "kexec_file_load",
+                                   "reboot",
+                                   "swapon",
+                                   "swapoff",
+                                   "acct",
+                                   "quotactl",
+                                   "quotactl_fd",
+                                   "syslog",
+                                   "iopl",
+                                   "ioperm",
+                                   "modify_ldt",
+                                   "vhangup",
+                                   "settimeofday",
+                                   "clock_settime",
+                                   "clock_adjtime",
+                                   "adjtimex",
+                                   "sethostname",
+                                   "setdomainname",
+                                   "fanotify_init",
+                                   "lookup_dcookie",
+                                   "nfsservctl",
+                                   "vmsplice",
+                                   "mbind",
+                                   "set_mempolicy",
+                                   "migrate_pages",
+                                   "move_pages",
+                                   "memfd_create",
+                                   "memfd_secret",
+                                   "shmget",
+                                   "shmat",
+                                   "shmctl",
+                                   "msgget",
+                                   "msgsnd",
+                                   "semget",
+                                   "semop",
+                                   "mq_open"};
 
-constexpr uint64_t kNamespaceFlags[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-                                        CLONE_NEWUSER, CLONE_NEWPID,   CLONE_NEWNET};
+constexpr uint64_t kNamespaceFlags[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+                                        CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
 
 }  // namespace
 
 Result<std::string> seccomp_program() {
   const auto failed = [](const char *what) {
-    return Error{Code::unsupported, std::string("libseccomp could not build the jail's filter (") + what +
-                                        "); install a libseccomp that knows this machine's architecture", {}};
+    return Error{Code::unsupported,
+                 std::string("libseccomp could not build the jail's filter (") + what +
+                     "); install a libseccomp that knows this machine's architecture",
+                 {}};
   };
   std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
   if (!filter) return failed("init");
   const uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
   for (const char *name : kDenied) {
     const int number = seccomp_syscall_resolve_name(name);
-    if (number == __NR_SCMP_ERROR) continue;   // younger than this libseccomp or not of this architecture
+    if (number == __NR_SCMP_ERROR) continue;  // younger than this libseccomp or not of this architecture
     if (seccomp_rule_add(filter.get(), refuse, number, 0) != 0) return failed(name);
   }
   for (uint64_t flag : kNamespaceFlags)
@@ -53,10 +117,10 @@ Result<std::string> seccomp_program() {
   for (int call : {SCMP_SYS(socket), SCMP_SYS(socketpair)})
     if (seccomp_rule_add(filter.get(), refuse, call, 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX)) != 0) return failed("socket");
   for (uint64_t request : {TIOCSTI, TIOCLINUX})
-    if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(ioctl), 1,
-                         SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, request)) != 0)
+    if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, request)) !=
+        0)
       return failed("ioctl");
-  seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);   // a tree instead of a list; an old library ignores it
+  seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree instead of a list; an old library ignores it
 
   const int fd = memfd_create("gcop-seccomp", MFD_CLOEXEC);
   if (fd < 0) return failed("memfd");

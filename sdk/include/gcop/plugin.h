@@ -85,9 +85,9 @@ typedef struct gcop_host {
   uint32_t struct_size;
   uint16_t abi_major;
   uint16_t abi_minor;
-  void (*log)(const struct gcop_host *, int32_t level, gcop_str message);     /* [any][nonblock] */
-  void (*post)(const struct gcop_host *, void (*fn)(void *arg), void *arg);   /* [any] fn(arg) on a worker thread */
-  const void *(*query)(const struct gcop_host *, const char *id);             /* [any] host service, or NULL */
+  void (*log)(const struct gcop_host *, int32_t level, gcop_str message);   /* [any][nonblock] */
+  void (*post)(const struct gcop_host *, void (*fn)(void *arg), void *arg); /* [any] fn(arg) on a worker thread */
+  const void *(*query)(const struct gcop_host *, const char *id);           /* [any] host service, or NULL */
 } gcop_host;
 
 /* Static storage in the plugin. */
@@ -112,28 +112,28 @@ typedef const gcop_plugin *(*gcop_plugin_entry_fn)(uint32_t host_major, uint32_t
  * An LLM that carries strategies out: an API over the network, a local model, recorded calls. */
 #define GCOP_CORE "gcop.core/1"
 
-enum {                            /* capabilities of a core */
-  GCOP_CORE_PARTS = 1u << 0,      /* calls part() as text arrives */
-  GCOP_CORE_PARTIAL = 1u << 1,    /* on cancel, done() carries the text and usage so far */
-  GCOP_CORE_STOP = 1u << 2,       /* honours stop strings */
-  GCOP_CORE_PREFIX = 1u << 3,     /* can continue a given assistant prefix */
-  GCOP_CORE_SEED = 1u << 4,       /* same request and seed, same text */
-  GCOP_CORE_CHOICES = 1u << 5     /* n_choices > 1 */
+enum {                              /* capabilities of a core */
+       GCOP_CORE_PARTS = 1u << 0,   /* calls part() as text arrives */
+       GCOP_CORE_PARTIAL = 1u << 1, /* on cancel, done() carries the text and usage so far */
+       GCOP_CORE_STOP = 1u << 2,    /* honours stop strings */
+       GCOP_CORE_PREFIX = 1u << 3,  /* can continue a given assistant prefix */
+       GCOP_CORE_SEED = 1u << 4,    /* same request and seed, same text */
+       GCOP_CORE_CHOICES = 1u << 5  /* n_choices > 1 */
 };
 
 typedef struct gcop_core_request {
   uint32_t struct_size;
-  uint32_t max_tokens;      /* of output, reasoning included; > 0 */
-  uint32_t n_choices;       /* >= 1 */
+  uint32_t max_tokens; /* of output, reasoning included; > 0 */
+  uint32_t n_choices;  /* >= 1 */
   uint32_t reserved;
-  double temperature;       /* 0 = greedy; negative = the model's default */
-  double top_p;             /* (0, 1]; 1 = off */
-  uint64_t seed;            /* a pure function of the run's seed and this call's place in it */
-  uint64_t sample_index;    /* tells repeated draws of one request apart */
-  gcop_str messages_json;   /* [{"role":"system|user|assistant","content":"..."}] */
-  gcop_str prefix;          /* start of the answer to continue from, or absent */
-  gcop_str extra_json;      /* open-ended provider parameters: one JSON object, or absent */
-  const gcop_str *stop;     /* n_stop strings, not part of the text that comes back */
+  double temperature;     /* 0 = greedy; negative = the model's default */
+  double top_p;           /* (0, 1]; 1 = off */
+  uint64_t seed;          /* a pure function of the run's seed and this call's place in it */
+  uint64_t sample_index;  /* tells repeated draws of one request apart */
+  gcop_str messages_json; /* [{"role":"system|user|assistant","content":"..."}] */
+  gcop_str prefix;        /* start of the answer to continue from, or absent */
+  gcop_str extra_json;    /* open-ended provider parameters: one JSON object, or absent */
+  const gcop_str *stop;   /* n_stop strings, not part of the text that comes back */
   size_t n_stop;
   void (*part)(const gcop_op *, uint32_t choice, gcop_str text); /* [any] may be NULL */
 } gcop_core_request;
@@ -142,19 +142,19 @@ typedef struct gcop_core_result {
   uint32_t struct_size;
   gcop_status status;
   gcop_str error;
-  size_t n_texts;                  /* choices that came back */
+  size_t n_texts; /* choices that came back */
   const gcop_str *texts;
-  const gcop_str *finish;          /* "stop", "length", "content_filter", ... one for each text */
-  uint64_t input_tokens;           /* the five classes are disjoint */
+  const gcop_str *finish; /* "stop", "length", "content_filter", ... one for each text */
+  uint64_t input_tokens;  /* the five classes are disjoint */
   uint64_t cache_read_tokens;
   uint64_t cache_write_tokens;
   uint64_t output_tokens;
   uint64_t reasoning_tokens;
-  uint32_t usage_known;            /* 0: the peer sent no usage and the numbers are estimates */
-  uint32_t attempts;               /* requests really sent */
-  uint32_t retry_after_ms;         /* the peer's wish, 0 = none */
-  uint32_t http_status;            /* 0 where there is none */
-  gcop_str served_model;           /* as the peer names it, or absent */
+  uint32_t usage_known;    /* 0: the peer sent no usage and the numbers are estimates */
+  uint32_t attempts;       /* requests really sent */
+  uint32_t retry_after_ms; /* the peer's wish, 0 = none */
+  uint32_t http_status;    /* 0 where there is none */
+  gcop_str served_model;   /* as the peer names it, or absent */
 } gcop_core_result;
 
 typedef void (*gcop_core_done)(const gcop_op *, const gcop_core_result *);
@@ -165,7 +165,7 @@ typedef struct gcop_core {
   gcop_str (*identity)(gcop_instance *); /* [any] connector version, endpoint, model, weights hash: part of the cache
                                             key; never a secret; valid until destroy() */
   void (*complete)(gcop_instance *, const gcop_core_request *, const gcop_op *, gcop_core_done); /* [any][nonblock] */
-  void (*cancel)(gcop_instance *, const gcop_op *);                     /* [any][nonblock] a hint; done() follows */
+  void (*cancel)(gcop_instance *, const gcop_op *); /* [any][nonblock] a hint; done() follows */
 } gcop_core;
 
 /* ------------------------------------------------------------------------------------------- gcop.validator/1
@@ -174,12 +174,12 @@ typedef struct gcop_core {
 
 typedef struct gcop_check {
   uint32_t struct_size;
-  uint32_t cpu_ms;      /* 0 = the instance's default */
-  uint32_t wall_ms;     /* 0 = the instance's default */
+  uint32_t cpu_ms;  /* 0 = the instance's default */
+  uint32_t wall_ms; /* 0 = the instance's default */
   uint32_t reserved;
-  uint64_t mem_bytes;   /* 0 = the instance's default */
-  gcop_str task_json;   /* the task row, see recipes/data/README.md */
-  gcop_str candidate;   /* the core's output, whole; the validator extracts what it checks */
+  uint64_t mem_bytes; /* 0 = the instance's default */
+  gcop_str task_json; /* the task row, see recipes/data/README.md */
+  gcop_str candidate; /* the core's output, whole; the validator extracts what it checks */
 } gcop_check;
 
 /* status says whether the check ran, score what it found. A failure of infrastructure is never a score. */
@@ -215,29 +215,29 @@ enum { GCOP_FINISH_STOP = 0, GCOP_FINISH_LENGTH = 1 }; /* stop: end token or sto
 typedef struct gcop_sample_request {
   uint32_t struct_size;
   uint32_t max_tokens;
-  gcop_str weights;        /* name of a weight version; absent = "current" */
-  const int32_t *prompt;   /* prompt_len token ids */
+  gcop_str weights;      /* name of a weight version; absent = "current" */
+  const int32_t *prompt; /* prompt_len token ids */
   size_t prompt_len;
-  float temperature;       /* 0 = greedy */
-  float top_p;             /* (0, 1]; 1 = off */
-  uint32_t top_k;          /* 0 = off */
+  float temperature; /* 0 = greedy */
+  float top_p;       /* (0, 1]; 1 = off */
+  uint32_t top_k;    /* 0 = off */
   uint32_t n_stop;
-  uint64_t seed;           /* token t's draw is a pure function of (seed, t), whatever else is in the batch */
-  const gcop_str *stop;    /* kept in the text that comes back */
+  uint64_t seed;        /* token t's draw is a pure function of (seed, t), whatever else is in the batch */
+  const gcop_str *stop; /* kept in the text that comes back */
 } gcop_sample_request;
 
 typedef struct gcop_rollout {
   uint32_t struct_size;
   gcop_status status;
   gcop_str error;
-  gcop_str text;             /* decode(tokens) without special tokens */
-  size_t n;                  /* sampled tokens, the end token included if there is one */
+  gcop_str text; /* decode(tokens) without special tokens */
+  size_t n;      /* sampled tokens, the end token included if there is one */
   const int32_t *tokens;
-  const float *logprobs;     /* n: log-probability of each token under the sampling weights at temperature 1,
-                                untruncated */
-  uint64_t weights_version;  /* grows by one at each change of the named weights */
-  uint32_t finish;           /* GCOP_FINISH_* */
-  uint32_t reused;           /* prompt tokens whose keys and values were shared, not computed */
+  const float *logprobs;    /* n: log-probability of each token under the sampling weights at temperature 1,
+                               untruncated */
+  uint64_t weights_version; /* grows by one at each change of the named weights */
+  uint32_t finish;          /* GCOP_FINISH_* */
+  uint32_t reused;          /* prompt tokens whose keys and values were shared, not computed */
 } gcop_rollout;
 
 typedef void (*gcop_rollout_done)(const gcop_op *, const gcop_rollout *);
@@ -270,9 +270,9 @@ typedef struct gcop_loss_options {
   uint32_t ratio_level; /* GCOP_RATIO_*; sequence: w = exp(mean_t(logp - old)) (GSPO, arXiv 2507.18071) */
   float clip_low;
   float clip_high;
-  float clip_delta;     /* two-sided clip, 0 = off */
-  float kl_beta;        /* 0 = off */
-  uint32_t max_len;     /* dr_grpo's constant length L */
+  float clip_delta; /* two-sided clip, 0 = off */
+  float kl_beta;    /* 0 = off */
+  uint32_t max_len; /* dr_grpo's constant length L */
   uint32_t reserved;
 } gcop_loss_options;
 
@@ -294,13 +294,13 @@ typedef struct gcop_train_request {
   uint32_t struct_size;
   uint32_t reserved;
   size_t n;
-  const uint64_t *offsets;       /* n + 1 */
+  const uint64_t *offsets; /* n + 1 */
   const int32_t *tokens;
-  const uint8_t *mask;           /* parallel to tokens: 1 = this token is predicted and counts */
-  const float *old_logprobs;     /* parallel to tokens, or NULL = on policy (ratio 1, gradient kept) */
-  const float *ref_logprobs;     /* parallel to tokens, or NULL = no KL */
-  const float *advantages;       /* n, or NULL for NLL */
-  uint64_t expect_version;       /* weights_version the samples came from; 0 = do not check */
+  const uint8_t *mask;       /* parallel to tokens: 1 = this token is predicted and counts */
+  const float *old_logprobs; /* parallel to tokens, or NULL = on policy (ratio 1, gradient kept) */
+  const float *ref_logprobs; /* parallel to tokens, or NULL = no KL */
+  const float *advantages;   /* n, or NULL for NLL */
+  uint64_t expect_version;   /* weights_version the samples came from; 0 = do not check */
   const gcop_loss_options *loss;
   const gcop_optimizer_options *optimizer;
 } gcop_train_request;
@@ -310,12 +310,12 @@ typedef struct gcop_train_result {
   gcop_status status;
   gcop_str error;
   double loss;
-  double kl;           /* mean k3 over masked tokens against ref_logprobs */
-  double entropy;      /* mean over masked tokens, nats */
+  double kl;      /* mean k3 over masked tokens against ref_logprobs */
+  double entropy; /* mean over masked tokens, nats */
   double clip_frac;
   double ratio_max;
-  double grad_norm;    /* before clipping */
-  uint64_t n_tokens;   /* masked */
+  double grad_norm;  /* before clipping */
+  uint64_t n_tokens; /* masked */
   uint64_t weights_version;
 } gcop_train_result;
 
@@ -330,17 +330,19 @@ typedef struct gcop_guide {
   uint32_t reserved;
   gcop_str (*identity)(gcop_instance *); /* [any] engine version and weights hash; valid until destroy() */
   gcop_str (*info)(gcop_instance *);     /* [any] JSON: architecture, parameters, context, vocabulary, device, bytes */
-  gcop_status (*encode)(gcop_instance *, gcop_str text, gcop_tokens_fn, void *ctx, gcop_error *);          /* [any] */
-  gcop_status (*decode)(gcop_instance *, const int32_t *tokens, size_t n, gcop_text_fn, void *ctx, gcop_error *); /* [any] */
+  gcop_status (*encode)(gcop_instance *, gcop_str text, gcop_tokens_fn, void *ctx, gcop_error *); /* [any] */
+  gcop_status (*decode)(gcop_instance *, const int32_t *tokens, size_t n, gcop_text_fn, void *ctx,
+                        gcop_error *); /* [any] */
   /* The model's chat template over messages_json, generation prompt included. [any] */
   gcop_status (*render)(gcop_instance *, gcop_str messages_json, gcop_tokens_fn, void *ctx, gcop_error *);
-  void (*submit)(gcop_instance *, const gcop_sample_request *, const gcop_op *, gcop_rollout_done);  /* [any][nonblock] */
-  void (*score)(gcop_instance *, const gcop_score_request *, const gcop_op *, gcop_score_done);      /* [any][nonblock] */
-  void (*train)(gcop_instance *, const gcop_train_request *, const gcop_op *, gcop_train_done);      /* [any][nonblock] */
+  void (*submit)(gcop_instance *, const gcop_sample_request *, const gcop_op *,
+                 gcop_rollout_done);                                                            /* [any][nonblock] */
+  void (*score)(gcop_instance *, const gcop_score_request *, const gcop_op *, gcop_score_done); /* [any][nonblock] */
+  void (*train)(gcop_instance *, const gcop_train_request *, const gcop_op *, gcop_train_done); /* [any][nonblock] */
   /* Calls below run in order with train(). copy: weights `from` become the version `to` as well; copying to "current"
    * also clears the optimizer. drop: forget a version other than "current". */
-  void (*copy)(gcop_instance *, gcop_str from, gcop_str to, const gcop_op *, gcop_done);             /* [any][nonblock] */
-  void (*drop)(gcop_instance *, gcop_str name, const gcop_op *, gcop_done);                          /* [any][nonblock] */
+  void (*copy)(gcop_instance *, gcop_str from, gcop_str to, const gcop_op *, gcop_done); /* [any][nonblock] */
+  void (*drop)(gcop_instance *, gcop_str name, const gcop_op *, gcop_done);              /* [any][nonblock] */
   /* A Hugging Face directory (config.json, model.safetensors, tokenizer files). Written to a temporary name beside
    * dir and renamed, so that a half directory is never seen. load reads such a directory into `name`, optimizer
    * included if it is there and name is "current". */
@@ -358,8 +360,9 @@ typedef struct gcop_embedder {
   uint32_t struct_size;
   uint32_t dim;                          /* length of one vector; vectors have norm 1 */
   gcop_str (*identity)(gcop_instance *); /* [any] */
-  void (*embed)(gcop_instance *, const gcop_str *texts, size_t n, const gcop_op *, gcop_embed_done); /* [any][nonblock] */
-  void (*cancel)(gcop_instance *, const gcop_op *);                                                  /* [any][nonblock] */
+  void (*embed)(gcop_instance *, const gcop_str *texts, size_t n, const gcop_op *,
+                gcop_embed_done);                   /* [any][nonblock] */
+  void (*cancel)(gcop_instance *, const gcop_op *); /* [any][nonblock] */
 } gcop_embedder;
 
 /* -------------------------------------------------------------------------------------- gcop.host.sandbox/1
@@ -372,30 +375,30 @@ typedef struct gcop_cell {
   uint32_t struct_size;
   uint32_t n_argv;
   uint32_t n_files;
-  uint32_t cpu_ms;              /* 0 = 2,000 */
-  uint32_t wall_ms;             /* 0 = 10,000 */
-  uint32_t max_processes;       /* 0 = 16 */
-  uint64_t mem_bytes;           /* 0 = 256 MiB */
-  uint64_t tmp_bytes;           /* 0 = 16 MiB */
-  uint64_t output_bytes;        /* of stdout and of stderr each, the rest is drained; 0 = 64 KiB */
-  const gcop_str *argv;         /* argv[0] is an absolute path inside the box */
-  const gcop_str *file_names;   /* relative to /box, which is read-only */
+  uint32_t cpu_ms;            /* 0 = 2,000 */
+  uint32_t wall_ms;           /* 0 = 10,000 */
+  uint32_t max_processes;     /* 0 = 16 */
+  uint64_t mem_bytes;         /* 0 = 256 MiB */
+  uint64_t tmp_bytes;         /* 0 = 16 MiB */
+  uint64_t output_bytes;      /* of stdout and of stderr each, the rest is drained; 0 = 64 KiB */
+  const gcop_str *argv;       /* argv[0] is an absolute path inside the box */
+  const gcop_str *file_names; /* relative to /box, which is read-only */
   const gcop_str *file_texts;
   gcop_str stdin_text;
 } gcop_cell;
 
 enum {
-  GCOP_CELL_CPU = 1u << 0,      /* ended by the CPU limit */
-  GCOP_CELL_WALL = 1u << 1,     /* ended by the wall limit */
-  GCOP_CELL_MEMORY = 1u << 2,   /* ended by the memory limit, where the kernel says so */
-  GCOP_CELL_OUTPUT = 1u << 3    /* output was cut */
+  GCOP_CELL_CPU = 1u << 0,    /* ended by the CPU limit */
+  GCOP_CELL_WALL = 1u << 1,   /* ended by the wall limit */
+  GCOP_CELL_MEMORY = 1u << 2, /* ended by the memory limit, where the kernel says so */
+  GCOP_CELL_OUTPUT = 1u << 3  /* output was cut */
 };
 
 typedef struct gcop_cell_result {
   uint32_t struct_size;
-  uint32_t limits;              /* GCOP_CELL_* */
-  int32_t exit_code;            /* -1 if ended by a signal */
-  int32_t signal;               /* 0 if none */
+  uint32_t limits;   /* GCOP_CELL_* */
+  int32_t exit_code; /* -1 if ended by a signal */
+  int32_t signal;    /* 0 if none */
   uint64_t cpu_ns;
   uint64_t wall_ns;
   gcop_str out;
@@ -404,7 +407,7 @@ typedef struct gcop_cell_result {
 
 typedef struct gcop_sandbox_result {
   uint32_t struct_size;
-  gcop_status status;           /* GCOP_UNSUPPORTED: this machine cannot make a jail; the error says what to enable */
+  gcop_status status; /* GCOP_UNSUPPORTED: this machine cannot make a jail; the error says what to enable */
   gcop_str error;
   size_t n;
   const gcop_cell_result *const *cells;
@@ -417,8 +420,9 @@ typedef struct gcop_host_sandbox {
   uint32_t reserved;
   const gcop_host *host;
   /* The run ends when the last cell has ended; cell 0 ending ends the others. */
-  void (*run)(const struct gcop_host_sandbox *, const gcop_cell *const *cells, size_t n, const gcop_op *, gcop_sandbox_done); /* [any][nonblock] */
-  void (*cancel)(const struct gcop_host_sandbox *, const gcop_op *);                                              /* [any][nonblock] */
+  void (*run)(const struct gcop_host_sandbox *, const gcop_cell *const *cells, size_t n, const gcop_op *,
+              gcop_sandbox_done);                                    /* [any][nonblock] */
+  void (*cancel)(const struct gcop_host_sandbox *, const gcop_op *); /* [any][nonblock] */
 } gcop_host_sandbox;
 
 #ifdef __cplusplus

@@ -11,7 +11,8 @@ namespace {
 enum Fault { kOtherAbi, kRefuses, kShortDescriptor, kNoQuery, kThrows, kFails, kFailsSilently, kHangs, kDestroyThrows };
 constexpr Fault kFault = FAULT;
 
-struct Nothing {} nothing;
+struct Nothing {
+} nothing;
 
 gcop_instance *create(const gcop_host *, gcop_str, gcop_error *error) {
   switch (kFault) {
@@ -33,11 +34,19 @@ void destroy(gcop_instance *) {
 
 const void *query(gcop_instance *, const char *) { return nullptr; }
 
-const gcop_plugin descriptor = {
-    kFault == kShortDescriptor ? 16u : uint32_t{sizeof(gcop_plugin)}, GCOP_ABI_MAJOR,
-    static_cast<uint16_t>(GCOP_ABI_MINOR + (kFault == kOtherAbi ? 6u : 0u)), "test.broken", "1.0.0", "a fault", "{}", create, destroy,
-    kFault == kNoQuery ? nullptr : query};
+const gcop_plugin descriptor = {kFault == kShortDescriptor ? 16u : uint32_t{sizeof(gcop_plugin)},
+                                GCOP_ABI_MAJOR,
+                                static_cast<uint16_t>(GCOP_ABI_MINOR + (kFault == kOtherAbi ? 6u : 0u)),
+                                "test.broken",
+                                "1.0.0",
+                                "a fault",
+                                "{}",
+                                create,
+                                destroy,
+                                kFault == kNoQuery ? nullptr : query};
 
 }  // namespace
 
-GCOP_EXPORT const gcop_plugin *gcop_plugin_entry(uint32_t, uint32_t) { return kFault == kRefuses ? nullptr : &descriptor; }
+GCOP_EXPORT const gcop_plugin *gcop_plugin_entry(uint32_t, uint32_t) {
+  return kFault == kRefuses ? nullptr : &descriptor;
+}

@@ -32,7 +32,7 @@ struct Wayward {
   const gcop_host *host;
   std::string mode;
   std::atomic<uint32_t> calls{0}, now{0}, most{0};
-  std::vector<std::thread> threads;   // starting calls come from one thread in these tests
+  std::vector<std::thread> threads;  // starting calls come from one thread in these tests
 };
 
 Wayward &self(gcop_instance *raw) { return *reinterpret_cast<Wayward *>(raw); }
@@ -44,18 +44,26 @@ template <class Answer>
 void behave(Wayward &w, const gcop_op *op, Answer answer) {
   const uint32_t call = ++w.calls;
   if (w.mode == "echo" || w.mode == "nothing") return answer(GCOP_OK, "");
-  if (w.mode == "twice") { answer(GCOP_OK, ""); return answer(GCOP_OK, ""); }
+  if (w.mode == "twice") {
+    answer(GCOP_OK, "");
+    return answer(GCOP_OK, "");
+  }
   if (w.mode == "never") return;
   if (w.mode == "throws") throw std::runtime_error("bad luck");
   if (w.mode == "flaky") return call == 1 ? answer(GCOP_UNAVAILABLE, "the box is busy") : answer(GCOP_OK, "");
   if (w.mode == "denied") return answer(GCOP_DENIED, std::string("key ") + std::getenv("WAYWARD_KEY") + " is refused");
   if (w.mode == "posts") {
-    struct Job { Answer answer; };
-    w.host->post(w.host, [](void *arg) {
-      Job *job = static_cast<Job *>(arg);
-      job->answer(GCOP_OK, "");
-      delete job;
-    }, new Job{answer});
+    struct Job {
+      Answer answer;
+    };
+    w.host->post(
+        w.host,
+        [](void *arg) {
+          Job *job = static_cast<Job *>(arg);
+          job->answer(GCOP_OK, "");
+          delete job;
+        },
+        new Job{answer});
     return;
   }
   const uint32_t now = ++w.now;
@@ -82,8 +90,9 @@ void complete(gcop_instance *raw, const gcop_core_request *request, const gcop_o
   Wayward &w = self(raw);
   behave(w, op, [&w, request, op, done](gcop_status status, const std::string &message) {
     if (w.mode == "nothing") return done(op, nullptr);
-    const std::string answer = "call " + std::to_string(w.calls) + " sample " + std::to_string(request->sample_index) + " " +
-                               text(request->messages_json), finish = "stop", model = "most " + std::to_string(w.most);
+    const std::string answer = "call " + std::to_string(w.calls) + " sample " + std::to_string(request->sample_index) +
+                               " " + text(request->messages_json),
+                      finish = "stop", model = "most " + std::to_string(w.most);
     const gcop_str texts[1] = {str(answer)}, finishes[1] = {str(finish)};
     gcop_core_result out{};
     out.struct_size = sizeof out;
@@ -138,11 +147,13 @@ gcop_status decode(gcop_instance *, const int32_t *tokens, size_t n, gcop_text_f
   keep(ctx, str(std::string(tokens, tokens + n)));
   return GCOP_OK;
 }
-gcop_status render(gcop_instance *i, gcop_str s, gcop_tokens_fn keep, void *ctx, gcop_error *e) { return encode(i, s, keep, ctx, e); }
+gcop_status render(gcop_instance *i, gcop_str s, gcop_tokens_fn keep, void *ctx, gcop_error *e) {
+  return encode(i, s, keep, ctx, e);
+}
 
 void submit(gcop_instance *raw, const gcop_sample_request *r, const gcop_op *op, gcop_rollout_done done) {
   behave(self(raw), op, [r, op, done](gcop_status status, const std::string &message) {
-    const std::vector<int32_t> tokens(r->prompt, r->prompt + r->prompt_len);   // says the prompt again
+    const std::vector<int32_t> tokens(r->prompt, r->prompt + r->prompt_len);  // says the prompt again
     const std::vector<float> logprobs(tokens.size(), -0.5f);
     const std::string said = text(r->weights) + "|" + (r->n_stop ? text(r->stop[0]) : "");
     gcop_rollout out{};
@@ -184,11 +195,15 @@ void names(gcop_instance *raw, gcop_str, const gcop_op *op, gcop_done done) {
   behave(self(raw), op, [op, done](gcop_status status, const std::string &message) { done(op, status, str(message)); });
 }
 void copy(gcop_instance *raw, gcop_str, gcop_str, const gcop_op *op, gcop_done done) { names(raw, {}, op, done); }
-void save(gcop_instance *raw, gcop_str, gcop_str, uint32_t, const gcop_op *op, gcop_done done) { names(raw, {}, op, done); }
+void save(gcop_instance *raw, gcop_str, gcop_str, uint32_t, const gcop_op *op, gcop_done done) {
+  names(raw, {}, op, done);
+}
 
 const gcop_core core = {sizeof(gcop_core), GCOP_CORE_SEED, identity, complete, no_cancel};
 const gcop_validator validator = {sizeof(gcop_validator), 0, identity, check, no_cancel};
-const gcop_guide guide = {sizeof(gcop_guide), 0, identity, identity, encode, decode, render, submit, score, train, copy, names, save, copy, no_cancel};
+const gcop_guide guide = {
+    sizeof(gcop_guide), 0, identity, identity, encode, decode, render, submit, score, train, copy, names, save, copy,
+    no_cancel};
 
 gcop_instance *create(const gcop_host *host, gcop_str config, gcop_error *) {
   auto *w = new Wayward;
@@ -196,7 +211,8 @@ gcop_instance *create(const gcop_host *host, gcop_str config, gcop_error *) {
   const std::string json = text(config), mark = "\"mode\":\"";
   const size_t at = json.find(mark) + mark.size();
   w->mode = json.substr(at, json.find('"', at) - at);
-  const std::string hello = "created with mode " + w->mode + ", sandbox " + (host->query(host, GCOP_HOST_SANDBOX) ? "there" : "absent");
+  const std::string hello =
+      "created with mode " + w->mode + ", sandbox " + (host->query(host, GCOP_HOST_SANDBOX) ? "there" : "absent");
   host->log(host, GCOP_LOG_INFO, str(hello));
   return reinterpret_cast<gcop_instance *>(w);
 }
@@ -214,8 +230,8 @@ const void *query(gcop_instance *, const char *id) {
   return nullptr;
 }
 
-const gcop_plugin descriptor = {sizeof(gcop_plugin), GCOP_ABI_MAJOR, GCOP_ABI_MINOR, "test.wayward", "1.0.0", "answers as it is told", "{}",
-                                create, destroy, query};
+const gcop_plugin descriptor = {sizeof(gcop_plugin),     GCOP_ABI_MAJOR, GCOP_ABI_MINOR, "test.wayward", "1.0.0",
+                                "answers as it is told", "{}",           create,         destroy,        query};
 
 }  // namespace
 
