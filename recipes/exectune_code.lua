@@ -1,7 +1,7 @@
 -- ExecTune on code: a small guide model learns to write strategies that a black-box core model can execute.
 --
 --   needs   nothing but this machine: the guide (135M) and the core (0.5B) are local models, fetched on the first run
---   takes   quick: about 15 minutes on 2 cores; standard: about an hour; full wants a GPU
+--   takes   quick: 19 minutes seen on 2 cores; standard: see --plan; full wants a GPU
 --   change  --set core=openai:gpt-4o-mini uses an API core (key in OPENAI_API_KEY); --set tasks=FILE your own tasks;
 --           prompts are in scripts/gcop/prompts.lua, reward terms in scripts/gcop/reward.lua, stages beside them
 --
@@ -65,7 +65,7 @@ run:grpo {
   reward = reward.gated { malformed = -1, leak = -0.5, c_valid = 0.1, w_harm = 0.5 },
 }
 
--- 4. Evaluation on the test split. `core_notes` is the control: all kept notes in the core's prompt, no guide.
+-- 4. Evaluation on the test split. `core_notes` is the control: a kept note of each family in the core's prompt, no guide.
 local notes, seen = {}, {}
 for _, row in ipairs(kept) do
   if row.task.slice ~= "plain" and not seen[row.task.family] then
