@@ -17,9 +17,9 @@ local tasks_file = option("tasks", "recipes/data/house_python.jsonl", "task file
 local guide_name = option("guide", { quick = "smollm2-135m-instruct", full = "qwen3-1.7b" }, "guide model: name, HF directory or .gguf")
 local core_name = option("core", "local:qwen2.5-coder-0.5b-instruct", "the core that executes strategies")
 local teacher_name = option("teacher", "local:qwen2.5-coder-0.5b-instruct", "the model that proposes and refines strategies")
-local budget = option("budget_usd", 5, "hard cap on what API calls may cost")
-local price_in = option("price_in", 0, "USD per million input tokens of an API core; local models are free")
-local price_out = option("price_out", 0, "USD per million output tokens of an API core")
+local budget = option("budget_usd", 5.0, "hard cap on what API calls may cost")
+local price_in = option("price_in", 0.0, "USD per million input tokens of an API core; local models are free")
+local price_out = option("price_out", 0.0, "USD per million output tokens of an API core")
 local train_tasks = option("train_tasks", { quick = 52, standard = 0 }, "train tasks used, spread over families; 0 = all")
 local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
 local eval_samples = option("eval_samples", { quick = 1, standard = 4 }, "k: executions per test task and system")
@@ -65,11 +65,11 @@ run:grpo {
   reward = reward.gated { malformed = -1, leak = -0.5, c_valid = 0.1, w_harm = 0.5 },
 }
 
--- 4. Evaluation on the test split. `core_notes` is the control: a kept note of each family in the core's prompt, no guide.
+-- 4. Evaluation on the test split. `core_notes` is the control: every kept note of an expert in the core's prompt, no guide.
 local notes, seen = {}, {}
 for _, row in ipairs(kept) do
-  if row.task.slice ~= "plain" and not seen[row.task.family] then
-    seen[row.task.family] = true
+  if row.origin == "expert" and row.task.slice ~= "plain" and not seen[row.strategy] then
+    seen[row.strategy] = true
     notes[#notes + 1] = row.strategy
   end
 end

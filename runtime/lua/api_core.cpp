@@ -157,8 +157,9 @@ struct Call : std::enable_shared_from_this<Call> {
   }
   void answered(Result<Reply> result) {
     const Error *error = result ? nullptr : &result.error();
-    if (error && error->code == Code::exhausted) {
-      if (!over && host.store() && host.store()->reserved() > 0) {
+    if (error && error->code == Code::exhausted && host.store() && host.store()->over_budget() &&
+        !host.store()->failed()) {
+      if (!over && host.store()->reserved() > 0) {
         timer = host.loop().after(std::chrono::milliseconds(50),
                                   [self = shared_from_this()] { self->timer = 0, self->send(); });
         return;

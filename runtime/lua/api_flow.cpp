@@ -17,7 +17,7 @@ int raise_failure(lua_State *L, const Fiber &task, const std::string &prefix) {
   std::string traceback = task.failure().traceback;
   if (error && lua_getfield(L, -1, "traceback") == LUA_TSTRING) traceback = view(L, -1);  // where it really began
   if (!error) error = Error{Code::internal, task.failure().text, {}};
-  error->message = prefix + error->message;
+  if (error->code != Code::exhausted) error->message = prefix + error->message;
   push_error(L, *error);
   set(L, "traceback", traceback);
   return lua_error(L);

@@ -108,11 +108,14 @@ Outcome Host::outcome_of(const Fiber &task) const {
   auto error = to_error(L, -1);
   lua_pop(L, 1);
   Outcome out{settled_ ? Outcome::failed : Outcome::wrong, failure.text};
-  if (error && (error->retryable() || error->code == Code::internal)) out.code = Outcome::failed;
-  if (error && error->code == Code::exhausted)
-    out.code = Outcome::budget;
-  else if (failure.text.find("stack traceback:") == std::string::npos)
+  if (error && error->retryable()) out.code = Outcome::failed;
+  const bool stopped = error && error->code == Code::exhausted;  // disk, memory or budget: nobody's line of Lua
+  if (stopped) {
+    out.code = refused_.empty() ? Outcome::failed : Outcome::budget;
+    out.message = error->text();
+  } else if (failure.text.find("stack traceback:") == std::string::npos) {
     out.message += "\n" + failure.traceback;
+  }
   return out;
 }
 

@@ -24,6 +24,7 @@ namespace {
 
 constexpr const char *kSuffix = ".gcop.so";
 constexpr std::chrono::seconds kDestroyWait{10};
+constexpr std::chrono::seconds kSlowCreate{15};  // then the user is told whom the run waits for
 
 std::string exception_text() {  // inside a catch block
   try {
@@ -173,7 +174,7 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
                       std::function<void(Result<std::shared_ptr<Instance>>)> done, uint32_t timeout_ms) {
   struct Creation {
     std::atomic<bool> settled{false};  // the thread or the deadline: whoever is first answers
-    uint64_t timer = 0;                // strand only
+    uint64_t timer = 0, notice = 0;    // strand only
     std::function<void(Result<std::shared_ptr<Instance>>)> done;
   };
   auto creation = std::make_shared<Creation>();
@@ -184,6 +185,9 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
                          who(plugin) + " has not returned from create() after " + std::to_string(timeout_ms) +
                              " ms; its thread is left behind",
                          {}});
+  });
+  creation->notice = impl_->loop.after(kSlowCreate, [creation, plugin, timeout_ms] {
+    log_warn(who(plugin) + " is still in create(); it is given up after " + std::to_string(timeout_ms / 1000) + " s");
   });
   auto host = make_host(plugin.descriptor->id, impl_->loop.poster(), impl_->services);
   // A thread of its own, not a worker: a create() that never returns must not eat one of the few workers.
@@ -212,6 +216,7 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
     }
     poster.post([creation, loop, instance = std::move(instance), failure = std::move(failure)] {
       loop->cancel_timer(creation->timer);
+      loop->cancel_timer(creation->notice);
       if (failure)
         creation->done(redact(*failure));
       else

@@ -39,6 +39,7 @@ struct Store::Impl {
   std::unordered_map<std::string, std::deque<Pending>> pending;
   std::map<std::string, uint64_t> hits;  // role -> answered from here in this process
   int64_t budget = -1, spent = 0, reserved = 0, unknown = 0;
+  bool over_budget = false;
 
   Result<> open(const std::string &dir);
   Result<> take_lock(const std::string &dir);

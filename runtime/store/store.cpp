@@ -54,13 +54,15 @@ Result<> Store::begin_call(const CallIntent &intent) {
   if (self.failed) return *self.failed;
   const int64_t need = std::max<int64_t>(0, nano(intent.reserved_usd)),
                 held = self.spent + self.reserved + self.unknown;
-  if (need > 0 && self.budget >= 0 && held + need > self.budget)
+  if (need > 0 && self.budget >= 0 && held + need > self.budget) {
+    self.over_budget = true;
     return Error{Code::exhausted,
                  "budget of " + dollars(self.budget) + ": a call of role '" + intent.role + "' to " + intent.model +
                      " may cost " + dollars(need) + ", but " + dollars(self.spent) + " are spent, " +
                      dollars(self.reserved) + " held for calls in flight and " + dollars(self.unknown) +
                      " for calls of unknown outcome; raise the budget and resume",
                  {}};
+  }
   int64_t id = 0;
   auto written = self.write("recording a call", [&] {
     const int64_t request = self.blob(redact(intent.request_json));
@@ -220,5 +222,6 @@ std::map<std::string, std::string> Store::meta() const {
 }
 
 const std::optional<Error> &Store::failed() const { return impl_->failed; }
+bool Store::over_budget() const { return impl_->over_budget; }
 
 }  // namespace gcop::store

@@ -49,6 +49,7 @@ class Store {
   // nobody knows what the far side did: the call is unknown. `billed` is what a failed call used, if the plugin could
   // say.
   Result<> end_call(const std::string &key, const Result<Reply> &, const Reply *billed = nullptr);
+  bool over_budget() const;                        // begin_call has refused a call that the budget does not cover
   void set_budget(double usd);                     // hard cap, reservations and unknown calls included; < 0 = none
   double spent() const;                            // USD settled
   double reserved() const;                         // USD held for calls in flight

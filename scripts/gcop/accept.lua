@@ -2,13 +2,15 @@
 -- drops it; the result is certain before m draws are spent more often than not, and then no more are paid for.
 -- What fails goes back to the teacher with the feedback; at the end the teacher sees what worked on the tasks most
 -- alike and proposes once more where too little was kept.
+local arguments = require "gcop.arguments"
 local nearest = require "gcop.nearest"
 
 --- @param o {tasks, teacher, tau, epsilon, m, refine, proposals, keep}
 ---   teacher: any core; a task's expert notes are its first proposals. keep: kept strategies wanted per task.
----   proposals: strategies the teacher writes per task. refine: rounds of refinement for a task that has too few.
+---   proposals: strategies the teacher writes per task. refine: failures it is asked to mend, for a task that has too few.
 --- @return {task: gcop.Task, strategy: string, origin: string, successes: integer, trials: integer}[]
 return function(run, o)
+  arguments("accept", o, { keep = 1, proposals = 0, refine = 0 })
   local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m }
   local counts = { proposed = 0, malformed = 0, leaked = 0, tested = 0, kept = 0, trials = 0, kept_by_origin = {}, tested_by_origin = {} }
 
@@ -46,6 +48,15 @@ return function(run, o)
     return shown
   end
 
+  -- Which of several failures is refined: the one that worked most often, the latest of equals.
+  local function most_promising(failures)
+    local best = nil
+    for i, failed in ipairs(failures) do
+      if not best or failed.rate >= failures[best].rate then best = i end
+    end
+    return best
+  end
+
   local tried = {}   -- by task: what was proposed before
   for _, task in ipairs(o.tasks) do tried[task.id] = {} end
 
@@ -70,7 +81,7 @@ return function(run, o)
         counts.kept_by_origin[origin] = (counts.kept_by_origin[origin] or 0) + 1
         kept[#kept + 1] = { task = task, strategy = strategy, origin = origin, successes = successes, trials = trials }
       elseif failed then
-        failed.origin = origin
+        failed.origin, failed.rate = origin, successes / trials
         failures[#failures + 1] = failed
       end
     end
@@ -94,13 +105,9 @@ return function(run, o)
     end
     for _, note in ipairs(task.notes) do consider(note, "expert") end
     for round = 1, o.refine do
-      local pending = failures
-      failures = {}
-      for _, failed in ipairs(pending) do
-        if #kept >= o.keep then break end
-        local origin = failed.origin:match("^%a+") .. "+refined"
-        consider_text(ask_teacher(run.prompts.teacher_refine(task, failed), round), origin)
-      end
+      local failed = table.remove(failures, most_promising(failures))
+      if not failed or #kept >= o.keep then break end
+      consider_text(ask_teacher(run.prompts.teacher_refine(task, failed), round), failed.origin:match "^%a+" .. "+refined")
     end
     return kept
   end
@@ -108,7 +115,7 @@ return function(run, o)
   -- Most strategies fail their first draw; a kept one takes `need` draws or a few more.
   local notes = 0
   for _, task in ipairs(o.tasks) do notes = notes + #task.notes end
-  local proposals = #o.tasks * o.proposals * 2 + #o.tasks * o.refine
+  local proposals = #o.tasks * (o.proposals * 2 + o.refine)
   run:expect("accept", "teacher", proposals)
   run:expect("accept", "core", (proposals + notes) * 1.3 + #o.tasks * o.keep * plan.need * 0.5)
   return run:stage("accept", function()

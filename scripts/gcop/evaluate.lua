@@ -1,5 +1,6 @@
 -- Stage 4, evaluation by the protocol of the design: k fresh executions per task and system, paired differences on the
 -- same tasks, families as the unit of the primary interval. Malformed and leaking strategies count as failures.
+local arguments = require "gcop.arguments"
 
 local systems = {}
 
@@ -76,7 +77,7 @@ local function summarise(run, name, rows, o, baseline)
     local score = score_of(run, row)
     if score then
       scores[#scores + 1] = score
-      local unguided = baseline and baseline[row.task.id]
+      local unguided = baseline[row.task.id]
       if unguided then
         if score > unguided + 0.5 then helped = helped + 1 elseif score < unguided - 0.5 then harmed = harmed + 1 end
       end
@@ -132,28 +133,37 @@ end
 
 --- @param o {tasks, samples, systems, max_tokens, lambda, notes}
 return function(run, o)
+  arguments("evaluate", o, { samples = 1 })
+  for _, name in ipairs(o.systems) do
+    if name ~= "guide_only" and not systems[name] then error("evaluate: there is no system '" .. tostring(name) .. "'", 2) end
+  end
   o.lambda = o.lambda or 0
   o.max_tokens = o.max_tokens or run.max_strategy_tokens
   o.first_sample = 1000   -- fresh draws: training used the numbers below
   run:expect("evaluate", "core", #o.tasks * #o.systems * o.samples)
   return run:stage("evaluate", function()
-    local bar = gcop.progress("evaluation", #o.tasks * #o.systems)
-    local rows, baseline = {}, nil
+    local names = {}
     for _, name in ipairs(o.systems) do
-      if name ~= "guide_only" and not systems[name] then error("evaluate: no system '" .. name .. "'", 0) end
-      rows[name] = gcop.map(o.tasks, { limit = run.parallel }, function(task)
-        local row = evaluate_task(run, name, task, o)
-        bar:add(1, name)
-        return row
-      end)
-      if name == "core" then
-        baseline = {}
-        for _, row in ipairs(rows.core) do baseline[row.task.id] = score_of(run, row) end
-      end
-      table.insert(run.report.systems, summarise(run, name, rows[name], o, name ~= "core" and baseline or nil))
+      if name == "core_notes" and #(o.notes or {}) == 0 then gcop.warn("evaluate: core_notes is left out, there are no notes")
+      else names[#names + 1] = name end
     end
+    local bar = gcop.progress("evaluation", #o.tasks * #names)
+    local jobs, rows = {}, {}
+    for _, name in ipairs(names) do
+      rows[name] = {}
+      for i, task in ipairs(o.tasks) do jobs[#jobs + 1] = { name = name, i = i, task = task } end
+    end
+    gcop.map(jobs, { limit = run.parallel }, function(job)
+      rows[job.name][job.i] = evaluate_task(run, job.name, job.task, o)
+      bar:add(1, job.name)
+    end)
     bar:done()
-    for _, name in ipairs(o.systems) do
+    local baseline = {}
+    for _, row in ipairs(rows.core or {}) do baseline[row.task.id] = score_of(run, row) end
+    for _, name in ipairs(names) do
+      table.insert(run.report.systems, summarise(run, name, rows[name], o, name ~= "core" and baseline or {}))
+    end
+    for _, name in ipairs(names) do
       if name ~= "core" and rows.core then
         for _, row in ipairs(compare(run, name, "core", rows[name], rows.core)) do table.insert(run.report.paired, row) end
       end
@@ -172,7 +182,7 @@ return function(run, o)
     for i, task in ipairs(o.tasks) do
       local detail = { task = task.id, family = task.family, slice = task.slice, prompt = task.prompt, systems = {} }
       local compact = { id = task.id, family = task.family, slice = task.slice, unseen = task.unseen, scores = {} }
-      for _, name in ipairs(o.systems) do
+      for _, name in ipairs(names) do
         local row = rows[name][i]
         local shown = row.results[1]
         for _, result in ipairs(row.results) do if result.score < 1 then shown = result break end end

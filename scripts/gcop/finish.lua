@@ -13,7 +13,7 @@ local function table_of(systems)
 end
 
 return function(run, o)
-  if gcop.planning then gcop.finish() end
+  if gcop.planning or gcop.checking then gcop.finish() end
   local guide = run.guide
   if o and o.policy then
     guide:save("policy/guide", { weights = "current" })

@@ -1,11 +1,13 @@
 -- Stage 3, GRPO with the shaped reward. The guide writes a group of strategies per task; malformed and leaking ones are
 -- gated before anything is paid for; the core executes the rest k times each; the guide is moved towards the strategies
 -- that did better than their group (arXiv 2402.03300; centred without std scaling, arXiv 2503.20783).
+local arguments = require "gcop.arguments"
 
 --- @param o {tasks, reward, steps, prompts, group, samples, lr, kl_beta, max_tokens, save_every, scaling, schedule}
----   prompts: informative groups per step. group: strategies per task. samples: executions per distinct strategy.
+---   prompts: informative groups wanted per step; all that were found are used. group: strategies per task. samples: executions per distinct strategy.
 ---   schedule: fun(step): {lr = number}, or nil for a short warm-up to lr.
 return function(run, o)
+  arguments("grpo", o, { steps = 1, prompts = 1, group = 2, samples = 1, lr = 0, kl_beta = 0, max_tokens = 1, save_every = 1 })
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
   local scaling = o.scaling or "none"
@@ -42,8 +44,9 @@ return function(run, o)
     local groups, seen, sum, count, sums, zero, valid, leaks = {}, 0, 0, 0, {}, 0, 0, 0
     local limit = 3 * o.prompts   -- refills: tasks whose group is all alike teach nothing
     while #groups < o.prompts and seen < limit do
-      local tasks = {}
-      for _ = 1, math.min(o.prompts - #groups, limit - seen) do tasks[#tasks + 1] = next_task() end
+      -- A quarter more than are missing: a second, small round would leave the core half idle.
+      local tasks, wanted = {}, math.ceil(1.25 * (o.prompts - #groups))
+      for _ = 1, math.min(wanted, limit - seen) do tasks[#tasks + 1] = next_task() end
       seen = seen + #tasks
       local scored = gcop.map(tasks, { limit = #tasks }, function(task)
         local prompt = guide:render(run.prompts.guide(task))

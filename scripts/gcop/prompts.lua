@@ -18,6 +18,13 @@ function prompts.guide(task)
   }
 end
 
+-- A small core leaves out docstrings when it has seen an answer without one: half the tokens for the same function.
+local core_system = "You write Python functions. Answer with one Python code block and nothing else, without docstring and comments."
+local core_example = {
+  { role = "user", content = "Write a Python function `longer(a, b)` that returns the longer of two texts." },
+  { role = "assistant", content = "```python\ndef longer(a, b):\n    x = max(a, b, key=len)\n    return x\n```" },
+}
+
 --- What the core sees. The strategy comes last, so that everything before it is the same for every strategy of a
 --- task and a local core computes it once.
 ---@param task gcop.Task
@@ -28,7 +35,8 @@ function prompts.core(task, strategy)
     content = content .. "\n\nFollow this guidance exactly:\n" .. strategy
   end
   return {
-    { role = "system", content = "You write Python functions. Answer with one Python code block and nothing else, without docstring and comments." },
+    { role = "system", content = core_system },
+    core_example[1], core_example[2],
     { role = "user", content = content },
   }
 end
@@ -37,8 +45,9 @@ end
 ---@param notes string[]
 function prompts.core_with_notes(task, notes)
   return {
-    { role = "system", content = "You write Python functions. Answer with one Python code block and nothing else, without docstring and comments.\n"
-        .. "These are the rules of the house. Follow the ones that apply to the task:\n- " .. table.concat(notes, "\n- ") },
+    { role = "system", content = core_system .. "\nThese are the rules of the house. Follow the ones that apply to the task:\n- "
+        .. table.concat(notes, "\n- ") },
+    core_example[1], core_example[2],
     { role = "user", content = task.prompt },
   }
 end

@@ -3,6 +3,8 @@
 --
 -- Resuming: calls and checks are answered by the store when they were made before, and guide weights are saved at the
 -- points named by stages, so a resumed run simply runs again and finds its own footsteps.
+local arguments = require "gcop.arguments"
+
 local Run = {}
 Run.__index = Run
 
@@ -38,10 +40,9 @@ function Run:expect(stage, role, calls)
     usd = (tokens_in * price.input + tokens_out * price.output) / 1e6, seconds = calls * self.seconds_per_call }
 end
 
---- Runs fn as the stage `name`: its time and its costs go into the report. Under --plan nothing runs.
+--- Runs fn as the stage `name`: its time and its costs go into the report. Under --plan and --check nothing runs.
 function Run:stage(name, fn)
-  if gcop.checking then gcop.finish() end   -- --check: everything is loaded and nothing has been paid for
-  if gcop.planning then return {} end
+  if gcop.planning or gcop.checking then return {} end
   gcop.log("stage " .. name)
   local started = gcop.clock()
   local result = fn()
@@ -125,7 +126,7 @@ end
 --- Unguided success of the core on each task: the mean of n >= 4 draws, measured once.
 ---@return table<string, number>  by task id
 function Run:baseline(o)
-  if o.samples < 4 then error("baseline: samples = " .. o.samples .. "; fewer than 4 draws a task say too little", 2) end
+  arguments("baseline", o, { samples = 4 })   -- fewer draws say too little
   self:expect("baseline", "core", #o.tasks * o.samples)
   return self:stage("baseline", function()
     local bar = gcop.progress("unguided baseline", #o.tasks)
