@@ -224,6 +224,33 @@ TEST_CASE("budget 0 ends with code 3; a larger one goes on") {
   CHECK(holds(ended.text, "paid"));
 }
 
+TEST_CASE("a full disk ends the run with code 1 and its own words, not the budget's") {
+  Folder folder;
+  folder.write("r.lua", R"(
+    local core = gcop.core { script = function(request) return ("x"):rep(2000) .. request.sample end }
+    local samples = {}
+    for i = 1, 5000 do samples[i] = i end
+    gcop.map(samples, { limit = 32 }, function(i)
+      local reply, err = core:complete { prompt = "x", sample = i }
+      if not reply then error(err) end
+    end))");
+  const std::string dir = folder.path().string(), command =
+      "cd '" + dir + "' && mkdir small && exec unshare --mount sh -c 'mount -t tmpfs -o size=600k none small || exit 77; "
+      "GCOP_ROOT=. " GCOP_BIN_DIR "/gcop-run r.lua --out small/run' > said 2>&1";
+  const int code = WEXITSTATUS(std::system(command.c_str()));
+  std::ifstream file(folder.path() / "said");
+  const std::string said{std::istreambuf_iterator<char>(file), {}};
+  if (code == 77 || holds(said, "unshare failed")) {
+    MESSAGE("skipped: this user may not mount a small disk");
+    return;
+  }
+  CHECK_MESSAGE(code == 1, said);
+  CHECK(holds(said, "the disk is full; free some space and resume the run"));
+  CHECK(holds(said, "resume with: gcop-run --resume small/run\n"));
+  CHECK_FALSE(holds(said, "budget"));
+  CHECK_FALSE(holds(said, "traceback"));
+}
+
 TEST_CASE("an output folder that cannot be written is said before anything is spent") {
   Folder folder;
   folder.write("r.lua", "print('ran')");

@@ -149,6 +149,14 @@ TEST_CASE("a tiny guide with random weights learns to steer a scripted core") {
   CHECK(report.at("grpo").at("reward_slope_ci95").at(0).get<double>() > 0);  // the reward rises, beyond noise
 }
 
+TEST_CASE("--check looks at what every stage was given, not only the first") {
+  TempDir dir;
+  CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check"}, dir.path / "fine")) == 0);
+  CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check", "--set", "steps=0"}, dir.path / "log")) == 2);
+  const std::string said = slurp(dir.path / "log");
+  CHECK_MESSAGE(said.find("grpo: steps is 0; it must be a number of at least 1") != std::string::npos, said);
+}
+
 TEST_CASE("killed at random moments, resumed: complete, and no settled call is made again") {
   TempDir dir;
   fs::path out = dir.path / "run", log = dir.path / "log", requests = dir.path / "requests";
