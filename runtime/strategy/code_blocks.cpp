@@ -114,9 +114,9 @@ std::vector<Lines> pieces_of(const std::string &strategy) {
       if (close > open + 1) pieces.push_back({line.substr(open + 1, close - open - 1)});
       open = close;
     }
-    const size_t back = std::min(line.find("return "), line.find("Return "));
-    if (back != std::string::npos) {
-      std::string tail = "r" + line.substr(back + 1);
+    for (size_t at = line.find("eturn "); at != std::string::npos; at = line.find("eturn ", at + 1)) {
+      if (at == 0 || (line[at - 1] != 'r' && line[at - 1] != 'R')) continue;
+      std::string tail = "r" + line.substr(at);
       while (!tail.empty() && (tail.back() == '.' || tail.back() == ';')) tail.pop_back();
       pieces.push_back({tail});
     }

@@ -85,6 +85,8 @@ const Example kExamples[] = {
     {&kPrice, "Write:\n```python\ndef price_tag(amount):\n    return f\"{amount:.2f} EUR\"\n```", by_code},
     {&kPrice, "The whole body is `return f\"{amount:.2f} EUR\"`.", by_code},
     {&kPrice, "Just return f\"{amount:.2f} EUR\".", by_code},
+    {&kPrice, "Return the label of the amount: return f\"{amount:.2f} EUR\"", by_code},
+    {&kPrice, "Return the amount and its unit. End with: return f\"{x:.2f} EUR\"", guidance},
     {&kPrice, "Define a function:\ndef label(value):\n    text = '%.2f' % value\n    return text + ' EUR'", by_code},
     {&kPrice, "Use `'{:.2f} EUR'.format(amount)` as the result.", by_code},
     {&kPrice, "Steps:\n1. text = str(amount)\n2. return text", guidance},
