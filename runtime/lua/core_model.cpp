@@ -73,8 +73,8 @@ int make_instance(lua_State *L, const ModelPlugin &model, std::function<Push(std
   Host &host = host_of(L);
   return scheduler_of(L).wait(L, Scheduler::On::host, [&host, model, ready, load](Wake wake) -> Scheduler::Cancel {
     auto refuse = [wake](Error error) { wake([error](lua_State *waiting) -> int { raise(waiting, error); }); };
-    auto create = [&host, wake, ready, refuse, load](const ModelPlugin &m) {
-      if (load == Load::unless_checking && (host.settings().checking || host.settings().planning)) {
+    auto create = [&host, wake, ready, refuse, load](const ModelPlugin &m, bool there = true) {
+      if (load == Load::unless_planning && (host.settings().planning || (host.settings().checking && !there))) {
         if (auto opened = host.registry().open(m.plugin); !opened) return refuse(opened.error());
         return wake(ready(nullptr));
       }
@@ -92,7 +92,8 @@ int make_instance(lua_State *L, const ModelPlugin &model, std::function<Push(std
       if (!path) return refuse(path.error());
       auto resolved = model;
       resolved.config["model"] = *path;
-      create(resolved);
+      std::error_code ec;
+      create(resolved, fs::exists(*path, ec));  // under --check, a model that is to be fetched is not there yet
     });
     return {};
   });

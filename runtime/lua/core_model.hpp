@@ -27,12 +27,12 @@ struct ModelPlugin {
 // Errors: a form that is not known, a key that is not set, a file that is not there.
 Result<ModelPlugin> read_core_model(lua_State *L, const Options &o);
 
-enum class Load { unless_checking, always };
+enum class Load { unless_planning, always };
 
 // Fetches the model if there is one and makes the instance, or finds a shared one: waits. Then `ready` says what to
-// push. Under --check and --plan nothing is loaded: what can be checked is, and `ready` gets no instance.
+// push. Under --plan nothing is loaded, under --check what need not be fetched first; else `ready` gets no instance.
 int make_instance(lua_State *L, const ModelPlugin &model, std::function<Push(std::shared_ptr<plugin::Instance>)> ready,
-                  Load load = Load::unless_checking);
+                  Load load = Load::unless_planning);
 
 // (role, content) of a list of messages; raises with the place of a wrong one.
 std::vector<std::pair<std::string, std::string>> read_messages(lua_State *L, int index, const char *function);

@@ -12,32 +12,43 @@ return function(run, o)
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
   local scaling = o.scaling or "none"
 
-  -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free.
+  -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free. Where one
+  -- draw each earns all the same, the group would teach nothing, and the other draws are not paid for.
   local function score_group(task, rollouts)
-    local episodes = {}
+    local episodes, executed = {}, {}
     for _, rollout in ipairs(rollouts) do
       local strategy, why = nil, "cut at the token limit"
       if not rollout.truncated then strategy, why = run:parse(rollout.text) end
       if strategy and not episodes[strategy] then
         local leak = run:leak(task, strategy)
-        if leak then
-          episodes[strategy] = { leak = leak }
+        episodes[strategy] = { leak = leak, results = {}, unguided = run.unguided[task.id] or 0 }
+        if not leak then executed[#executed + 1] = strategy end
+      end
+      rollout.strategy = strategy
+      rollout.episode = strategy and episodes[strategy] or { malformed = why }
+    end
+
+    local function draw(first, samples)
+      gcop.map(executed, { limit = o.group }, function(strategy)
+        local episode = episodes[strategy]
+        for _, result in ipairs(run:attempts(task, strategy, samples, first)) do table.insert(episode.results, result) end
+        episode.score = run.mean_score(episode.results)
+      end)
+      local rewards, parts, low, high = {}, {}, math.huge, -math.huge
+      for i, rollout in ipairs(rollouts) do
+        local episode = rollout.episode
+        if episode.malformed or episode.leak or episode.score then
+          rewards[i], parts[i] = o.reward(episode)
+          low, high = math.min(low, rewards[i]), math.max(high, rewards[i])
         else
-          local results = run:attempts(task, strategy, o.samples)
-          local score = run.mean_score(results)
-          episodes[strategy] = score and { score = score, unguided = run.unguided[task.id] or 0, results = results } or { missing = true }
+          rewards[i] = false   -- infrastructure lost every draw
         end
       end
-      rollout.strategy, rollout.why = strategy, why
+      return rewards, parts, high - low < 1e-9
     end
-    local rewards, parts = {}, {}
-    for i, rollout in ipairs(rollouts) do
-      local episode = rollout.strategy and episodes[rollout.strategy] or { malformed = rollout.why }
-      rollout.episode = episode
-      if episode.missing then rewards[i] = false
-      else rewards[i], parts[i] = o.reward(episode) end
-    end
-    return rewards, parts
+    local rewards, parts, alike = draw(0, 1)
+    if not alike and o.samples > 1 then rewards, parts, alike = draw(1, o.samples - 1) end
+    return rewards, parts, alike
   end
 
   local function one_step(step, next_task)
@@ -53,21 +64,19 @@ return function(run, o)
         local rollouts, err = guide:sample { prompt = prompt, n = o.group, max_tokens = o.max_tokens, temperature = 1,
           seed = gcop.seed_for("grpo", step, task.id) }
         if not rollouts then error(err) end
-        local rewards, parts = score_group(task, rollouts)
-        return { task = task, prompt = prompt, rollouts = rollouts, rewards = rewards, parts = parts }
+        local rewards, parts, alike = score_group(task, rollouts)
+        return { task = task, prompt = prompt, rollouts = rollouts, rewards = rewards, parts = parts, alike = alike }
       end)
       for _, group in ipairs(scored) do
-        local low, high = math.huge, -math.huge
         for i, r in ipairs(group.rewards) do
           if r then
-            low, high = math.min(low, r), math.max(high, r)
             sum, count = sum + r, count + 1
             for name, value in pairs(group.parts[i]) do sums[name] = (sums[name] or 0) + value end
             local episode = group.rollouts[i].episode
             if episode.leak then leaks = leaks + 1 elseif not episode.malformed then valid = valid + 1 end
           end
         end
-        if high - low > 1e-9 then groups[#groups + 1] = group else zero = zero + 1 end
+        if group.alike then zero = zero + 1 else groups[#groups + 1] = group end
       end
     end
     for name, value in pairs(sums) do sums[name] = value / count end
