@@ -3,14 +3,16 @@
 -- that did better than their group (arXiv 2402.03300; centred without std scaling, arXiv 2503.20783).
 local arguments = require "gcop.arguments"
 
---- @param o {tasks, reward, steps, prompts, group, samples, lr, kl_beta, max_tokens, save_every, scaling, schedule}
+--- @param o {tasks, reward, steps, prompts, group, samples, lr, kl_beta, temperature, max_tokens, save_every, scaling, schedule}
 ---   prompts: informative groups wanted per step; all that were found are used. group: strategies per task. samples: executions per distinct strategy.
+---   temperature: of the rollouts. Below 1 the group holds what the guide could well have said, not what it never says;
+---   the loss then takes the rollouts as the policy's own draws, without a ratio.
 ---   schedule: fun(step): {lr = number}, or nil for a short warm-up to lr.
 return function(run, o)
   arguments("grpo", o, { steps = 1, prompts = 1, group = 2, samples = 1, lr = 0, kl_beta = 0, max_tokens = 1, save_every = 1 })
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
-  local scaling = o.scaling or "none"
+  local scaling, temperature = o.scaling or "none", o.temperature or 1
 
   -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free. Where one
   -- draw each earns all the same, the group would teach nothing, and the other draws are not paid for.
@@ -61,7 +63,7 @@ return function(run, o)
       seen = seen + #tasks
       local scored = gcop.map(tasks, { limit = #tasks }, function(task)
         local prompt = guide:render(run.prompts.guide(task))
-        local rollouts, err = guide:sample { prompt = prompt, n = o.group, max_tokens = o.max_tokens, temperature = 1,
+        local rollouts, err = guide:sample { prompt = prompt, n = o.group, max_tokens = o.max_tokens, temperature = temperature,
           seed = gcop.seed_for("grpo", step, task.id) }
         if not rollouts then error(err) end
         local rewards, parts, alike = score_group(task, rollouts)
@@ -103,7 +105,7 @@ return function(run, o)
           tokens[#tokens + 1], mask[#mask + 1], old[#old + 1] = id, 1, rollout.logprobs[j]
         end
         full[#full + 1] = tokens
-        sequences[#sequences + 1] = { tokens = tokens, mask = mask, old_logprobs = old, advantage = advantages[i] }
+        sequences[#sequences + 1] = { tokens = tokens, mask = mask, old_logprobs = temperature == 1 and old or nil, advantage = advantages[i] }
       end
     end
     if o.kl_beta > 0 then
@@ -124,6 +126,8 @@ return function(run, o)
     if state.step > 0 then
       guide:load(state.dir, { weights = "current" })
       gcop.log(("grpo: goes on after step %d"):format(state.step))
+    else
+      guide:copy("sft", "current")   -- also clears the optimizer, which holds SFT's moments unless the run was resumed here
     end
     -- Tasks in shuffled rounds; where the run stands is a pure count, so a resumed run meets the same tasks.
     local taken, round, order = state.taken or 0, 0, {}
