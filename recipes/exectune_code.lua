@@ -23,16 +23,16 @@ local price_out = option("price_out", 0.0, "USD per million output tokens of an 
 local train_tasks = option("train_tasks", { quick = 52, standard = 0 }, "train tasks used, spread over families; 0 = all")
 local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
 local eval_samples = option("eval_samples", { quick = 1, standard = 4 }, "k: executions per test task and system")
-local m = option("m", { quick = 4, standard = 8 }, "executions that decide whether a strategy is kept")
-local keep = option("keep", { quick = 1, standard = 3 }, "kept strategies wanted per task")
-local refine = option("refine", { quick = 1, standard = 2 }, "rounds of refinement by the teacher")
-local epochs = option("epochs", { quick = 6, standard = 5 }, "SFT epochs")
+local m = option("m", { quick = 4, standard = 6 }, "executions that decide whether a strategy is kept")
+local keep = option("keep", { quick = 1, standard = 2 }, "kept strategies wanted per task")
+local refine = option("refine", 1, "failures of a task that the teacher is asked to mend")
+local epochs = option("epochs", { quick = 6, standard = 4 }, "SFT epochs")
 local sft_lr = option("sft_lr", 1e-4, "SFT learning rate")
-local steps = option("steps", { quick = 4, standard = 30 }, "GRPO steps")
-local prompts_per_step = option("prompts", { quick = 4, standard = 6 }, "GRPO tasks per step")
+local steps = option("steps", { quick = 5, standard = 14 }, "GRPO steps")
+local prompts_per_step = option("prompts", { quick = 6, standard = 12 }, "GRPO tasks per step that teach something")
 local group = option("group", 8, "GRPO strategies per task")
-local reward_samples = option("reward_samples", { quick = 2, standard = 4 }, "executions per strategy in GRPO")
-local grpo_lr = option("grpo_lr", 1e-5, "GRPO learning rate")
+local reward_samples = option("reward_samples", 4, "executions per strategy in GRPO")
+local grpo_lr = option("grpo_lr", 5e-6, "GRPO learning rate")
 
 local tasks   = gcop.tasks { tasks_file }
 local price   = price_in + price_out > 0 and { input = price_in, output = price_out } or nil
@@ -61,7 +61,7 @@ run:sft { data = kept, epochs = epochs, batch = 8, lr = sft_lr }
 -- 3. GRPO with the shaped reward. Malformed and leaking strategies are gated before the core is asked.
 run:grpo {
   tasks = train, steps = steps, prompts = prompts_per_step, group = group, samples = reward_samples,
-  lr = grpo_lr, kl_beta = 0.02, max_tokens = 96, save_every = 10,
+  lr = grpo_lr, kl_beta = 0.05, temperature = 0.7, max_tokens = 96, save_every = 5,
   reward = reward.gated { malformed = -1, leak = -0.5, c_valid = 0.1, w_harm = 0.5 },
 }
 

@@ -36,7 +36,24 @@ Forward::Forward(const Config &config, int64_t context, Crew &crew, const Kernel
   head_scale_.resize(kMaxHeadRows);
 }
 
+void Forward::quantize(const float *x, int k, int panels) {
+  const size_t stride = static_cast<size_t>(k) * lanes_, scales = stride / kInt8Group;
+  bytes_.resize(std::max(bytes_.size(), panels * stride));
+  byte_scales_.resize(std::max(byte_scales_.size(), panels * scales));
+  crew_.run(panels, [&](size_t p, int) {
+    kernels_.quantize(x + p * stride, bytes_.data() + p * stride, byte_scales_.data() + p * scales, k);
+  });
+}
+
+void Forward::gemm(const Product &p, const float *x, int k, int panels, int begin, int end) {
+  if (p.int8)
+    kernels_.gemm_int8(*p.int8, p.bias, bytes_.data(), byte_scales_.data(), p.y, p.y_stride, k, panels, begin, end);
+  else
+    kernels_.gemm(p.w, p.bias, x, static_cast<size_t>(k) * lanes_, p.y, p.y_stride, k, panels, begin, end);
+}
+
 void Forward::multiply(std::span<const Product> products, const float *x, int k, int panels) {
+  if (products[0].int8) quantize(x, k, panels);
   struct Part {
     int product, begin, end;
   };
@@ -47,11 +64,8 @@ void Forward::multiply(std::span<const Product> products, const float *x, int k,
     for (int begin = 0; begin < n; begin += step)
       parts.push_back({static_cast<int>(i), begin, std::min(n, begin + step)});
   }
-  crew_.run(parts.size(), [&](size_t i, int) {
-    const Product &p = products[parts[i].product];
-    kernels_.gemm(p.w, p.bias, x, static_cast<size_t>(k) * lanes_, p.y, p.y_stride, k, panels, parts[i].begin,
-                  parts[i].end);
-  });
+  crew_.run(parts.size(),
+            [&](size_t i, int) { gemm(products[parts[i].product], x, k, panels, parts[i].begin, parts[i].end); });
 }
 
 // cos and sin of every row's position, in panels.
@@ -131,24 +145,30 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
   for (int64_t i = 0; i < config_.layers; ++i) {
     const LayerView &layer = model.layers[i];
     norm(layer.norm1, i > 0);
+    const Int8Layer *const int8 = model.int8 ? &model.int8->layers[i] : nullptr;
+    const auto small = [&](Int8Rows Int8Layer::*matrix) { return int8 ? &(int8->*matrix) : nullptr; };
     float *y = qkv_.data();
-    multiply(std::array<Product, 3>{Product{layer.q, layer.q_bias, y, qkv_stride, q},
-                                    Product{layer.k, layer.k_bias, y + q * lanes, qkv_stride, kv},
-                                    Product{layer.v, layer.v_bias, y + (q + kv) * lanes, qkv_stride, kv}},
+    multiply(std::array<Product, 3>{Product{layer.q, small(&Int8Layer::q), layer.q_bias, y, qkv_stride, q},
+                                    Product{layer.k, small(&Int8Layer::k), layer.k_bias, y + q * lanes, qkv_stride, kv},
+                                    Product{layer.v, small(&Int8Layer::v), layer.v_bias, y + (q + kv) * lanes,
+                                            qkv_stride, kv}},
              h_.data(), hidden, panels_);
     attend(i, pool, rows);
-    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}}, attended_.data(), q,
-             panels_);
+    multiply(std::array<Product, 1>{Product{layer.o, small(&Int8Layer::o), nullptr, out_.data(), stride, hidden}},
+             attended_.data(), q, panels_);
     norm(layer.norm2, true);
     const int step = std::clamp((inter / (crew_.size() * 8) + 11) / 12 * 12, 12, 96);
+    const Product gate{layer.gate, small(&Int8Layer::gate), nullptr, gate_.data(), inter * lanes, inter};
+    const Product up{layer.up, small(&Int8Layer::up), nullptr, up_.data(), inter * lanes, inter};
+    if (int8) quantize(h_.data(), hidden, panels_);
     crew_.run((inter + step - 1) / step, [&](size_t part, int) {
       const int begin = static_cast<int>(part) * step, end = std::min(inter, begin + step);
-      kernels_.gemm(layer.gate, nullptr, h_.data(), stride, gate_.data(), inter * lanes, hidden, panels_, begin, end);
-      kernels_.gemm(layer.up, nullptr, h_.data(), stride, up_.data(), inter * lanes, hidden, panels_, begin, end);
+      gemm(gate, h_.data(), hidden, panels_, begin, end);
+      gemm(up, h_.data(), hidden, panels_, begin, end);
       kernels_.swiglu(gate_.data(), up_.data(), inter * lanes, panels_, begin, end);
     });
-    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}}, gate_.data(), inter,
-             panels_);
+    multiply(std::array<Product, 1>{Product{layer.down, small(&Int8Layer::down), nullptr, out_.data(), stride, hidden}},
+             gate_.data(), inter, panels_);
   }
   norm(model.norm, true);
 }
@@ -168,10 +188,13 @@ void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
       for (size_t k = 0; k < hidden; ++k) to[k * lanes] = from ? from[k * lanes] : 0;
     }
   });
+  const Product product{model.head,    model.int8 ? &model.int8->head : nullptr,
+                        nullptr,       logits_.data(),
+                        vocab * lanes, static_cast<int>(vocab)};
+  if (product.int8) quantize(head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels));
   crew_.run(chunks, [&](size_t c, int) {
     const int begin = static_cast<int>(c) * kHeadChunk, end = std::min(static_cast<int>(vocab), begin + kHeadChunk);
-    kernels_.gemm(model.head, nullptr, head_x_.data(), hidden * lanes, logits_.data(), vocab * lanes,
-                  static_cast<int>(hidden), static_cast<int>(panels), begin, end);
+    gemm(product, head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels), begin, end);
     for (size_t p = 0; p < panels; ++p)
       kernels_.logit_stats(logits_.data() + (p * vocab + begin) * lanes, end - begin, begin,
                            head_scale_.data() + p * lanes, stats_.data() + (p * chunks + c) * lanes);

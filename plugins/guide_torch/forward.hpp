@@ -44,11 +44,15 @@ class Forward {
   void positions(std::span<const Row> rows);
   void attend(int64_t layer, KvPool &pool, std::span<const Row> rows);
   struct Product {
-    const float *w, *bias;
+    const float *w;
+    const Int8Rows *int8;  // instead of w, or null
+    const float *bias;
     float *y;
     size_t y_stride;
     int n;
   };
+  void quantize(const float *x, int k, int panels);  // into bytes_ and byte_scales_
+  void gemm(const Product &product, const float *x, int k, int panels, int begin, int end);
   void multiply(std::span<const Product> products, const float *x, int k, int panels);
 
   const Config config_;
@@ -58,6 +62,8 @@ class Forward {
   int panels_ = 0;
   std::vector<float> cos_table_, sin_table_;  // [context][head_dim / 2]
   std::vector<float> x_, h_, qkv_, attended_, out_, gate_, up_, cos_, sin_;
+  std::vector<uint8_t> bytes_;  // the input of the next int8 products
+  std::vector<float> byte_scales_;
   std::vector<float> head_x_, logits_, head_scale_;
   std::vector<LogitStats> stats_;
   std::vector<std::vector<float>> scratch_;  // one per thread

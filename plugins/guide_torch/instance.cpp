@@ -21,6 +21,7 @@ const char *const kConfigSchema = R"json({"type":"object","additionalProperties"
 "random":{"type":"object","description":"instead of model: sizes of a randomly initialised one (layers, hidden, heads, kv_heads, intermediate, vocab, context)"},
 "name":{"type":"string","description":"what answers and identity call it; default: the path's last part"},
 "role":{"enum":["guide","core"],"default":"guide","description":"core: no gcop.guide/1"},
+"compute":{"enum":["fp32","int8"],"description":"int8: 7-bit weights and activations, for cores only; default: int8 for a core whose sizes are multiples of 32, else fp32"},
 "threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
 "context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
 "max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
@@ -62,6 +63,11 @@ Result<Settings> parse_settings(const std::string &text) {
   s.role = json.value("role", s.role);
   if (s.role != "guide" && s.role != "core")
     return invalid("guide_torch: role is \"" + s.role + "\"; it is guide or core");
+  s.compute = json.value("compute", s.compute);
+  if (!s.compute.empty() && s.compute != "fp32" && s.compute != "int8")
+    return invalid("guide_torch: compute is \"" + s.compute + "\"; it is fp32 or int8");
+  if (s.compute == "int8" && s.role != "core")
+    return invalid("guide_torch: compute \"int8\" is for cores; a guide is trained and samples in fp32");
   s.threads = json.value("threads", s.threads);
   s.context = json.value("context", s.context);
   s.max_batch = json.value("max_batch", s.max_batch);
@@ -132,7 +138,23 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   if (parts.limits.kv_bytes < block)
     return invalid("guide_torch: kv_bytes is " + std::to_string(settings.kv_bytes) + "; one block of 16 tokens takes " +
                    std::to_string(block));
+  const bool int8 =
+      settings.compute == "int8" || (settings.compute.empty() && settings.role == "core" && Int8Weights::fits(config));
+  if (int8 && !Int8Weights::fits(config))
+    return Error{
+        Code::unsupported,
+        "model '" + settings.name + "': compute \"int8\" needs sizes in multiples of 32, and these are hidden " +
+            std::to_string(config.hidden) + ", intermediate " + std::to_string(config.intermediate) + "; use fp32",
+        {}};
   parts.weights = std::make_unique<Weights>(config, std::move(arena));
+  size_t bytes = parts.weights->layout().floats * sizeof(float);
+  if (int8) {
+    auto small = std::make_shared<const Int8Weights>(config, parts.weights->layout(),
+                                                     *parts.weights->find("current")->arena, *parts.crew);
+    bytes = small->bytes() + static_cast<size_t>(config.vocab * config.hidden) * sizeof(float);
+    parts.weights->use_int8(std::move(small));
+    self->identity_ += " int8";
+  }
   parts.tokenizer = self->tokenizer_.get();
 
   self->identity_ = std::string("guide_torch/") + kVersion + " " + settings.name + " " + self->identity_;
@@ -147,7 +169,8 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                      {"device", "cpu"},
                      {"kernels", parts.kernels->name},
                      {"threads", parts.crew->size()},
-                     {"bytes", parts.weights->layout().floats * sizeof(float)},
+                     {"compute", int8 ? "int8" : "fp32"},
+                     {"bytes", bytes},
                      {"kv_bytes", parts.limits.kv_bytes},
                      {"max_batch", parts.limits.max_batch}}
                     .dump();

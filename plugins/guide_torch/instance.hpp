@@ -21,7 +21,7 @@ extern const char *const kConfigSchema;
 
 // create()'s config, checked. Defaults: kConfigSchema.
 struct Settings {
-  std::string model, random, name, role = "guide";
+  std::string model, random, name, role = "guide", compute;  // compute: "" = what suits
   int64_t context = 0, max_batch = 64, threads = 0;
   uint64_t kv_bytes = 0, seed = 0;
   bool prefix_reuse = true;

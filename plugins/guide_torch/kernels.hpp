@@ -14,6 +14,14 @@ namespace gcop::guide_torch {
 
 constexpr int kBlockTokens = 16;  // tokens in one block of the key/value pool
 constexpr int kHeadChunk = 96;    // vocabulary entries that share one LogitStats
+constexpr int kInt8Group = 32;    // inputs that share a scale in the 7-bit form of weights and activations
+
+// Rows of a weight matrix in 7 bits: w[n][k] = values[n][k] * scales[n][k / 32], values in -63 .. 63.
+struct Int8Rows {
+  const int8_t *values;
+  const float *scales;
+  const int32_t *offsets;  // [n][k / 32]: -64 * the sum of the group's values, since activations are stored + 64
+};
 
 // Over one chunk of the vocabulary, for one lane.
 struct LogitStats {
@@ -29,6 +37,12 @@ struct Kernels {
   // y[panel][n][lane] = sum_k w[n][k] x[panel][k][lane] (+ bias[n]) for n in [begin, end); panel strides in floats.
   void (*gemm)(const float *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
                int panels, int begin, int end);
+  // One panel in 7 bits: bytes [k / 4][lane][4] hold round(x / scale) + 64, scales [k / 32][lane]. k is a multiple
+  // of 32.
+  void (*quantize)(const float *x, uint8_t *bytes, float *scales, int k);
+  // gemm of such panels (k * lanes bytes each) and rows. Integer sums within a group, fp32 sums over groups in order.
+  void (*gemm_int8)(const Int8Rows &w, const float *bias, const uint8_t *x, const float *x_scales, float *y,
+                    size_t y_stride, int k, int panels, int begin, int end);
   // gate[...] = silu(gate) * up over features [begin, end).
   void (*swiglu)(float *gate, const float *up, size_t stride, int panels, int begin, int end);
   // One panel: x += add (unless null); out = x / rms(x) * weight.

@@ -21,6 +21,12 @@ Arena::Arena(size_t floats) : floats_(floats) {
   data_ = static_cast<float *>(at);
 }
 
+void Arena::discard(size_t offset, size_t count) {
+  constexpr size_t kPage = 4096 / sizeof(float);
+  const size_t begin = (offset + kPage - 1) / kPage * kPage, end = (offset + count) / kPage * kPage;
+  if (begin < end) madvise(data_ + begin, (end - begin) * sizeof(float), MADV_DONTNEED);
+}
+
 Arena::~Arena() { munmap(data_, floats_ * sizeof(float)); }
 
 Layout::Layout(const Config &config) {
@@ -81,6 +87,16 @@ void Weights::put(const std::string &name, std::shared_ptr<Arena> arena) {
   version.view = std::make_shared<ModelView>(config_, layout_, arena->data());
   version.arena = std::move(arena);
   version.number = ++counters_[name];
+}
+
+void Weights::use_int8(std::shared_ptr<const Int8Weights> int8) {
+  Version &version = versions_.at("current");
+  auto view = std::make_shared<ModelView>(*version.view);
+  view->int8 = &int8->view();
+  version.view = std::move(view);
+  version.int8 = std::move(int8);
+  for (const Parameter &p : layout_.parameters)
+    if (p.matrix() && p.name.find("embed_tokens") == std::string::npos) version.arena->discard(p.offset, p.count);
 }
 
 void Weights::changed(const std::string &name) { versions_.at(name).number = ++counters_[name]; }

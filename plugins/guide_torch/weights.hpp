@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "int8_weights.hpp"
 #include "model_file.hpp"
 
 namespace gcop::guide_torch {
@@ -24,6 +25,7 @@ class Arena {
   Arena &operator=(const Arena &) = delete;
   float *data() const { return data_; }
   size_t size() const { return floats_; }
+  void discard(size_t offset, size_t count);  // gives whole pages of this range back; they read as zeros
 
  private:
   float *data_;
@@ -54,10 +56,12 @@ struct ModelView {
   ModelView(const Config &config, const Layout &layout, const float *arena);
   const float *embed, *norm, *head;
   std::vector<LayerView> layers;
+  const Int8View *int8 = nullptr;  // instead of the fp32 matrices, which are then gone
 };
 
 struct Version {
   std::shared_ptr<Arena> arena;
+  std::shared_ptr<const Int8Weights> int8;  // or null
   std::shared_ptr<const ModelView> view;
   uint64_t number = 0;
 };
@@ -71,6 +75,8 @@ class Weights {
   const Version *find(const std::string &name) const;
   std::string names() const;  // "current, sft": for messages
   void put(const std::string &name, std::shared_ptr<Arena> arena);
+  // From now on "current" computes with these; its fp32 matrices are given back, but for the embedding.
+  void use_int8(std::shared_ptr<const Int8Weights> int8);
   void changed(const std::string &name);  // its arena was written in place
   Result<> copy(const std::string &from, const std::string &to);
   Result<> drop(const std::string &name);

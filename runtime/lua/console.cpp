@@ -138,7 +138,8 @@ std::string Console::Bar::render(bool last) const {
   } else if (count_ > 0) {
     out += rate >= 1 ? fmt::format(" · {:.1f}/s", rate) : fmt::format(" · {} each", duration(1 / rate));
     // The first of many that run side by side end late and say little about the rest.
-    if (total_ > count_ && 20 * count_ >= total_) out += fmt::format(" · {} left", duration(static_cast<double>(total_ - count_) / rate));
+    if (total_ > count_ && 20 * count_ >= total_)
+      out += fmt::format(" · {} left", duration(static_cast<double>(total_ - count_) / rate));
   }
   if (!text_.empty()) out += " · " + text_;
   return out;

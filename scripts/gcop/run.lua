@@ -22,7 +22,7 @@ local function new(o)
     prompts = o.prompts or require "gcop.prompts",
     max_strategy_tokens = o.max_strategy_tokens or 96,
     parallel = o.parallel or 32,
-    price = o.price, seconds_per_call = o.seconds_per_call or 0.7,
+    price = o.price, seconds_per_call = o.seconds_per_call or 0.25,
     report = { stages = {}, systems = {}, paired = {} },
     strategies = {},   -- leak verdicts by task and strategy
   }, Run)
@@ -30,11 +30,11 @@ local function new(o)
   return run
 end
 
---- For --plan: what a stage expects to ask of a role. Tokens are what the starter tasks need: about 110 in and 50 out
---- for an execution, 300 in and 40 out for a proposal.
+--- For --plan: what a stage expects to ask of a role. Tokens are what the starter tasks need: about 150 in and 30 out
+--- for an execution, 300 in and 30 out for a proposal.
 function Run:expect(stage, role, calls)
-  local tokens_in, tokens_out = 110 * calls, 50 * calls
-  if role == "teacher" then tokens_in, tokens_out = 300 * calls, 40 * calls end
+  local tokens_in, tokens_out = 150 * calls, 30 * calls
+  if role == "teacher" then tokens_in, tokens_out = 300 * calls, 30 * calls end
   local price = self.price or { input = 0, output = 0 }
   gcop.plan { stage = stage, role = role, calls = calls, tokens_in = tokens_in, tokens_out = tokens_out,
     usd = (tokens_in * price.input + tokens_out * price.output) / 1e6, seconds = calls * self.seconds_per_call }

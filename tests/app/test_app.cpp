@@ -234,9 +234,11 @@ TEST_CASE("a full disk ends the run with code 1 and its own words, not the budge
       local reply, err = core:complete { prompt = "x", sample = i }
       if not reply then error(err) end
     end))");
-  const std::string dir = folder.path().string(), command =
-      "cd '" + dir + "' && mkdir small && exec unshare --mount sh -c 'mount -t tmpfs -o size=600k none small || exit 77; "
-      "GCOP_ROOT=. " GCOP_BIN_DIR "/gcop-run r.lua --out small/run' > said 2>&1";
+  const std::string
+      dir = folder.path().string(),
+      command = "cd '" + dir +
+                "' && mkdir small && exec unshare --mount sh -c 'mount -t tmpfs -o size=600k none small || exit 77; "
+                "GCOP_ROOT=. " GCOP_BIN_DIR "/gcop-run r.lua --out small/run' > said 2>&1";
   const int code = WEXITSTATUS(std::system(command.c_str()));
   std::ifstream file(folder.path() / "said");
   const std::string said{std::istreambuf_iterator<char>(file), {}};
