@@ -18,8 +18,8 @@ local guide_name = option("guide", { quick = "smollm2-135m-instruct", full = "qw
 local core_name = option("core", "local:qwen2.5-coder-0.5b-instruct", "the core that executes strategies")
 local teacher_name = option("teacher", "local:qwen2.5-coder-0.5b-instruct", "the model that proposes and refines strategies")
 local budget = option("budget_usd", 5.0, "hard cap on what API calls may cost")
-local price_in = option("price_in", 0.0, "USD per million input tokens of an API core; local models are free")
-local price_out = option("price_out", 0.0, "USD per million output tokens of an API core")
+local price_in = option("price_in", 0.0, "USD per million input tokens of an API core or teacher; local models are free")
+local price_out = option("price_out", 0.0, "USD per million output tokens of an API core or teacher")
 local train_tasks = option("train_tasks", { quick = 52, standard = 0 }, "train tasks used, spread over families; 0 = all")
 local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
 local eval_samples = option("eval_samples", { quick = 1, standard = 4 }, "k: executions per test task and system")
@@ -36,8 +36,10 @@ local grpo_lr = option("grpo_lr", 5e-6, "GRPO learning rate")
 
 local tasks   = gcop.tasks { tasks_file }
 local price   = price_in + price_out > 0 and { input = price_in, output = price_out } or nil
-local core    = gcop.core { model = core_name, temperature = 0.2, max_tokens = 192, max_in_flight = 32, price = price }
-local teacher = gcop.core { model = teacher_name, temperature = 0.7, max_tokens = 128, max_in_flight = 32 }
+local core    = gcop.core { model = core_name, temperature = 0.2, max_tokens = 192, max_in_flight = 32,
+  price = not core_name:find "^local:" and price or nil }
+local teacher = gcop.core { model = teacher_name, temperature = 0.7, max_tokens = 128, max_in_flight = 32,
+  price = not teacher_name:find "^local:" and price or nil }
 local guide   = gcop.guide { model = guide_name }
 local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 

@@ -8,6 +8,9 @@ for i, path in ipairs(gcop.args) do
   local report, err = gcop.report.read(path)
   if not report then error(err.message, 0) end
   if not report.tasks then error(path .. ": no evaluation in this report", 0) end
+  for j = 1, i - 1 do
+    if reports[j].seed == report.seed then error(("%s and %s are both of seed %d; pool different ones"):format(gcop.args[j], path, report.seed), 0) end
+  end
   reports[i] = report
 end
 

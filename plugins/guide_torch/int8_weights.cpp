@@ -82,8 +82,6 @@ Int8Weights::Int8Weights(const Config &config, const Layout &layout, const Arena
 
 Int8Weights::~Int8Weights() = default;
 
-size_t Int8Weights::bytes() const {
-  return (values_->size() + scales_->size() + offsets_->size()) * sizeof(float);
-}
+size_t Int8Weights::bytes() const { return (values_->size() + scales_->size() + offsets_->size()) * sizeof(float); }
 
 }  // namespace gcop::guide_torch

@@ -46,7 +46,7 @@ Result<json> typed(const std::string &text, const json &like) {
     if (!value.is_number()) return invalid(like.is_number_integer() ? "an integer" : "a number");
     if (!like.is_number_integer()) return value;
     double v = value.get<double>();
-    if (v != std::floor(v)) return invalid("an integer");
+    if (v != std::floor(v) || std::fabs(v) >= 0x1p63) return invalid("an integer");
     return json(static_cast<int64_t>(v));
   }
   if (like.is_array()) {

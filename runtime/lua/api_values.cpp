@@ -28,12 +28,22 @@ int json_encode(lua_State *L) {
 
 int json_decode(lua_State *L) {
   auto text = view(L, 1);
+  constexpr int kDepth = 100;  // as json.encode; a model's answer must not be able to overflow the stack
+  bool deep = false;
+  json value;
   try {
-    push_json(L, json::parse(text));
-    return 1;
+    value = json::parse(text, [&deep](int depth, json::parse_event_t, json &) {
+      deep = deep || depth > kDepth;
+      return depth <= kDepth;
+    });
   } catch (const json::parse_error &e) {
     return fail(L, invalid(fmt::format("not JSON, at byte {} of {}: {}", e.byte, text.size(), e.what())));
+  } catch (const json::exception &e) {
+    return fail(L, invalid(fmt::format("JSON that cannot be held: {}", e.what())));
   }
+  if (deep) return fail(L, invalid(fmt::format("JSON nested deeper than {}", kDepth)));
+  push_json(L, value);
+  return 1;
 }
 
 int json_array(lua_State *L) {

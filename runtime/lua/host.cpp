@@ -300,6 +300,9 @@ Result<std::string> Host::out_path(const std::string &relative) const {
   if (relative.empty() || normal.is_absolute() || *normal.begin() == "..")
     return invalid(
         fmt::format("'{}' leads out of the run's folder; use a relative name such as 'notes/a.txt'", relative));
+  const std::string first = normal.begin()->string();
+  if (relative.find('\0') != std::string::npos || first.starts_with("run.db") || first == "run.lock")
+    return invalid(fmt::format("'{}' belongs to the run itself; use another name, such as 'notes/a.txt'", relative));
   return normal == "." ? settings_.out_dir : (fs::path(settings_.out_dir) / normal).string();
 }
 

@@ -10,6 +10,7 @@ local arguments = require "gcop.arguments"
 ---   schedule: fun(step): {lr = number}, or nil for a short warm-up to lr.
 return function(run, o)
   arguments("grpo", o, { steps = 1, prompts = 1, group = 2, samples = 1, lr = 0, kl_beta = 0, max_tokens = 1, save_every = 1 })
+  if type(o.reward) ~= "function" then error("grpo: reward is " .. tostring(o.reward) .. "; it must be a function of an episode, as reward.gated() gives", 2) end
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
   local scaling, temperature = o.scaling or "none", o.temperature or 1
@@ -41,6 +42,9 @@ return function(run, o)
         local episode = rollout.episode
         if episode.malformed or episode.leak or episode.score then
           rewards[i], parts[i] = o.reward(episode)
+          if type(rewards[i]) ~= "number" or rewards[i] ~= rewards[i] or math.abs(rewards[i]) == math.huge then
+            error(("grpo: the reward of %s is %s; it must be a finite number"):format(task.id, tostring(rewards[i])), 0)
+          end
           low, high = math.min(low, rewards[i]), math.max(high, rewards[i])
         else
           rewards[i] = false   -- infrastructure lost every draw
@@ -73,7 +77,7 @@ return function(run, o)
         for i, r in ipairs(group.rewards) do
           if r then
             sum, count = sum + r, count + 1
-            for name, value in pairs(group.parts[i]) do sums[name] = (sums[name] or 0) + value end
+            for name, value in pairs(group.parts[i] or {}) do sums[name] = (sums[name] or 0) + value end
             local episode = group.rollouts[i].episode
             if episode.leak then leaks = leaks + 1 elseif not episode.malformed then valid = valid + 1 end
           end

@@ -68,7 +68,8 @@ TEST_CASE("7-bit products equal plain loops over the same integers, at the ends 
       std::vector<uint8_t> bytes(x.size());
       std::vector<float> scales(x.size() / 32), y(static_cast<size_t>(panels) * n * lanes);
       for (int p = 0; p < panels; ++p)
-        kernels->quantize(x.data() + static_cast<size_t>(p) * k * lanes, bytes.data() + static_cast<size_t>(p) * k * lanes,
+        kernels->quantize(x.data() + static_cast<size_t>(p) * k * lanes,
+                          bytes.data() + static_cast<size_t>(p) * k * lanes,
                           scales.data() + static_cast<size_t>(p) * groups * lanes, k);
       const Int8Rows rows{values.data(), w_scales.data(), offsets.data()};
       kernels->gemm_int8(rows, bias.data(), bytes.data(), scales.data(), y.data(), static_cast<size_t>(n) * lanes, k,
@@ -81,7 +82,9 @@ TEST_CASE("7-bit products equal plain loops over the same integers, at the ends 
         for (int l = 0; l < lanes; ++l) {
           const auto scale = [&](int i) { return scales[(static_cast<size_t>(p) * groups + i / 32) * lanes + l]; };
           const auto stored = [&](int i) {
-            return int{bytes[static_cast<size_t>(p) * k * lanes + static_cast<size_t>(i / 4) * lanes * 4 + l * 4 + i % 4]} - 64;
+            return int{bytes[static_cast<size_t>(p) * k * lanes + static_cast<size_t>(i / 4) * lanes * 4 + l * 4 +
+                             i % 4]} -
+                   64;
           };
           for (int i = 0; i < k; ++i) {
             const float v = x[(static_cast<size_t>(p) * k + i) * lanes + l];

@@ -85,6 +85,29 @@ TEST_CASE("sha256, strategies, plans, advantages, statistics are the kernels'") 
   CHECK(ran.printed[11] == "true");
 }
 
+TEST_CASE("JSON from outside: too deep and too large are answers, not crashes") {
+  auto ran = run(R"(
+    print(select(2, gcop.json.decode(("["):rep(200000) .. ("]"):rep(200000))).message)
+    print(gcop.json.decode(("["):rep(99) .. ("]"):rep(99)) ~= nil)
+    print(gcop.json.decode("1e400") == nil))");
+  REQUIRE_MESSAGE(ran.printed.size() == 3, ran.message);
+  CHECK(ran.printed[0] == "JSON nested deeper than 100");
+  CHECK(ran.printed[1] == "true");
+  CHECK(ran.printed[2] == "true");
+}
+
+TEST_CASE("a recipe cannot touch its own ledger") {
+  Recipe recipe(R"(
+    for _, name in ipairs { "run.db", "./run.db-wal", "run.lock", "a\0b" } do
+      print(pcall(gcop.files.remove, name))
+      print(pcall(gcop.files.write, name, "x"))
+    end)");
+  recipe.keep = true;
+  auto ran = recipe.run();
+  REQUIRE_MESSAGE(ran.printed.size() == 8, ran.message);
+  for (const auto &line : ran.printed) CHECK(holds(line, "belongs to the run itself"));
+}
+
 TEST_CASE("the store and the files of the run's folder") {
   Recipe recipe(R"(
     gcop.store.put("step", "a/2", { x = 2, list = {} })
