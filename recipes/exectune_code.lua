@@ -10,8 +10,6 @@
 --   sft      the guide learns to write what was kept
 --   grpo     the guide writes, the core executes, the guide moves towards what worked better
 --   evaluate guide + core against the core alone, on tasks nobody has seen
-local reward = require "gcop.reward"
-
 local option = gcop.option
 local tasks_file = option("tasks", "recipes/data/house_python.jsonl", "task file, JSONL")
 local guide_name = option("guide", { quick = "smollm2-135m-instruct", full = "qwen3-1.7b" }, "guide model: name, HF directory or .gguf")
@@ -44,8 +42,8 @@ local guide   = gcop.guide { model = guide_name }
 local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 
 local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, price = price, max_strategy_tokens = 80 }
-local train = run.pick(tasks.train, train_tasks, "train")
-local test  = run.pick(tasks.test, test_tasks, "test")
+local train = run:pick(tasks.train, train_tasks, "train")
+local test  = run:pick(tasks.test, test_tasks, "test")
 
 -- How well does the core do alone? Measured once, used by the reward and to see where guidance would only do harm.
 run:baseline { tasks = train, samples = 4 }
@@ -64,7 +62,7 @@ run:sft { data = kept, epochs = epochs, batch = 8, lr = sft_lr }
 run:grpo {
   tasks = train, steps = steps, prompts = prompts_per_step, group = group, samples = reward_samples,
   lr = grpo_lr, kl_beta = 0.05, temperature = 0.7, max_tokens = 96, save_every = 5,
-  reward = reward.gated { malformed = -1, leak = -0.5, c_valid = 0.1, w_harm = 0.5 },
+  reward = gcop.reward.gated { malformed = -1, leak = -0.5, c_valid = 0.1, w_harm = 0.5 },
 }
 
 -- 4. Evaluation on the test split. `core_notes` is the control: every kept note of an expert in the core's prompt, no guide.

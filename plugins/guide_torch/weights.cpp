@@ -163,7 +163,7 @@ Result<Config> random_config(const std::string &json, int64_t tokenizer_vocab) {
   const std::map<std::string, std::pair<int64_t *, int64_t>> sizes = {{"layers", {&config.layers, 2}},
                                                                       {"hidden", {&config.hidden, 64}},
                                                                       {"heads", {&config.heads, 4}},
-                                                                      {"kv_heads", {&config.kv_heads, 2}},
+                                                                      {"kv_heads", {&config.kv_heads, 0}},
                                                                       {"intermediate", {&config.intermediate, 128}},
                                                                       {"vocab", {&config.vocab, tokenizer_vocab}},
                                                                       {"context", {&config.context, 1024}}};
@@ -178,6 +178,7 @@ Result<Config> random_config(const std::string &json, int64_t tokenizer_vocab) {
       return invalid("\"random\": " + key + " is " + value.dump() + "; a positive whole number is wanted");
     *it->second.first = value.get<int64_t>();
   }
+  if (config.kv_heads == 0) config.kv_heads = config.heads;
   if (config.vocab < tokenizer_vocab)
     return invalid("\"random\": vocab is " + std::to_string(config.vocab) + "; the byte tokenizer needs at least " +
                    std::to_string(tokenizer_vocab));

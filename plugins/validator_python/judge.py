@@ -148,6 +148,7 @@ class Remote:
     def __call__(self, *args, **kwargs):
         call = Call(object.__getattribute__(self, "_label"), args, kwargs)
         calls.append(call)
+        asked.append(1)
         try:
             value = ask("call", self, args, kwargs)
         except (Lost, Left, Odd, Exception) as error:
@@ -369,6 +370,8 @@ def judge(entry, setup, tests):
         call = calls[-1].text() + ": " if calls else ""
         failures.append(call + str(error))
         return "lost", passed, total, failures
+    if not asked and not failures:   # any answer would pass
+        raise Broken("the tests never call " + entry)
     return "ok", passed, total, failures
 
 
@@ -403,6 +406,7 @@ def write_all(data):
 
 space = {"__builtins__": builtins, "__name__": "tests"}
 calls = []
+asked = []   # one for each call of the candidate's code, in all tests
 spoiled = []
 remote_names = set()
 main()

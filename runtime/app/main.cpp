@@ -102,6 +102,7 @@ int run(gcop::app::CommandLine line) {
     gcop::log_warn("no sandbox: " + sandbox.error().text());
 
   Outcome outcome;
+  const char *raise_budget = "";  // to what --resume takes, if the recipe has this option
   {
     gcop::lua::Host host(loop, registry, console, line.run);
     if (auto loaded = host.load(); !loaded) return refuse(console, loaded.error());
@@ -115,6 +116,8 @@ int run(gcop::app::CommandLine line) {
     Signals signals([poster = loop.poster(), &host] { poster.post([&host] { host.interrupt(); }); });
     host.start(store, [&](Outcome how) {
       outcome = std::move(how);
+      for (const auto &option : host.options())
+        if (option.name == "budget_usd") raise_budget = " --set budget_usd=MORE";
       loop.stop();
     });
     loop.run();
@@ -125,7 +128,7 @@ int run(gcop::app::CommandLine line) {
   }
   if (store && outcome.code != Outcome::done && outcome.code != Outcome::wrong)
     outcome.message += fmt::format("\nresume with: gcop-run --resume {}{}", line.run.out_dir,
-                                   outcome.code == Outcome::budget ? " --set budget_usd=MORE" : "");
+                                   outcome.code == Outcome::budget ? raise_budget : "");
   console.end(outcome.code, line.run.out_dir, outcome.message);
   return outcome.code;
 }

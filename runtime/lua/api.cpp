@@ -11,12 +11,12 @@
 
 namespace gcop::lua {
 
-extern const Module base_module, values_module, flow_module, task_module, core_module, guide_module, training_module,
-    validator_module, strategy_module, trainer_module, stats_module, store_module, report_module;
+extern const Module base_module, run_module, values_module, flow_module, task_module, core_module, guide_module,
+    training_module, validator_module, strategy_module, trainer_module, stats_module, store_module, report_module;
 
 const std::vector<const Module *> &modules() {
   static const std::vector<const Module *> all = {
-      &base_module,  &values_module,   &flow_module,      &task_module,     &core_module,
+      &base_module,  &run_module,      &values_module,   &flow_module,      &task_module,     &core_module,
       &guide_module, &training_module, &validator_module, &strategy_module, &trainer_module,
       &stats_module, &store_module,    &report_module};
   return all;
@@ -58,11 +58,21 @@ std::vector<std::string_view> alternatives(std::string_view type) {
 
 void check_fields(lua_State *L, int index, const std::vector<Field> &fields, const std::string &where);
 
+bool only_named(lua_State *L, int index) {  // { a = 1 }, where a list is wanted
+  if (lua_rawlen(L, index) > 0) return false;
+  index = lua_absindex(L, index);
+  lua_pushnil(L);
+  if (!lua_next(L, index)) return false;
+  lua_pop(L, 2);
+  return true;
+}
+
 bool fits(lua_State *L, int index, std::string_view type, const std::string &where) {
   int is = lua_type(L, index);
   if (type == "any") return true;
   if (type.starts_with("fun(") || type.starts_with("(fun(")) return is == LUA_TFUNCTION;
-  if (type.ends_with("[]") || type.starts_with("{") || type.starts_with("table<") || type == "table")
+  if (type.ends_with("[]")) return is == LUA_TTABLE && !only_named(L, index);
+  if (type.starts_with("{") || type.starts_with("table<") || type == "table")
     return is == LUA_TTABLE;
   if (type.starts_with("\"")) return is == LUA_TSTRING && view(L, index) == type.substr(1, type.size() - 2);
   if (type == "integer") {
@@ -98,6 +108,7 @@ std::string shown(lua_State *L, int index) {
     lua_pop(L, 1);
     return name;
   }
+  if (type == LUA_TTABLE && only_named(L, index)) return "table with named fields";
   return luaL_typename(L, index);
 }
 
@@ -232,7 +243,12 @@ void check_arguments(lua_State *L, const Function &row) {
   std::string name = row.name;
   if (index) {
     auto cls = name.substr(0, name.find(':'));
-    if (!luaL_testudata(L, 1, cls.c_str()))
+    bool is = luaL_testudata(L, 1, cls.c_str());
+    if (!is && !row.call && luaL_getmetafield(L, 1, "__name") != LUA_TNIL) {  // a class written in Lua
+      is = view(L, -1) == cls;
+      lua_pop(L, 1);
+    }
+    if (!is)
       raise(L, fmt::format("{}: call it with a colon on a {}, got {}", name, cls, shown(L, 1)));
   }
   for (const auto &param : row.params) {
@@ -277,6 +293,7 @@ void register_api(lua_State *L) {
   lua_setglobal(L, "gcop");
   for (auto *module : modules())
     for (const auto &row : module->functions) {
+      if (!row.call) continue;
       auto key = push_home(L, row.name);
       lua_pushlightuserdata(L, const_cast<Function *>(&row));
       lua_pushcclosure(L, call_row, 1);

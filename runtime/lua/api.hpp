@@ -22,7 +22,7 @@ struct Field {
 
 struct Function {
   const char *name;  // "gcop.map", "gcop.json.encode", "gcop.Core:complete"
-  lua_CFunction call;
+  lua_CFunction call;  // null: written in Lua, scripts/gcop/
   Waits waits;
   const char *doc;
   std::vector<Field> params;  // by position; one named "options" is a table whose keys are `options`; "..." ends
@@ -54,6 +54,7 @@ struct Module {
 const std::vector<const Module *> &modules();  // in the manual's order
 
 void register_api(lua_State *L);        // fills the global table gcop
+void register_checked(lua_State *L);    // adds gcop.checked(name, fn) -> fn behind the row's checks; for init.lua only
 std::string meta_file(const Module &);  // text of sdk/lua/gcop/<name>.lua
 std::string manual();                   // text of sdk/docs/lua.md
 

@@ -173,7 +173,8 @@ const Module base_module = {
     {{"gcop.option",
       option,
       Waits::no,
-      "Declares an option that --set name=value overrides. The value has the default's type; a list is written a,b,c.",
+      "Declares an option that --set name=value overrides. The value has the default's type; a list is written a,b,c. "
+      "Declare all of them before the first call that waits: there the names given with --set are checked.",
       {{"name", "string", ""},
        {"default", "any",
         "a value, or { quick =, standard =, full = }; a missing profile takes the nearest smaller one's"},

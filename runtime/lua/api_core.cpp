@@ -66,6 +66,8 @@ int new_core(lua_State *L) {
   auto handle = std::make_shared<CoreHandle>();
   handle->defaults = read_defaults(o);
   auto price = read_price(L, o);
+  if (o.has("price") && o.boolean("free", false))
+    raise(L, "gcop.core: give either price = { input =, output = } or free = true");
   if (o.has("script")) {
     o.push("script");
     auto name = o.str("name", "script");

@@ -1,4 +1,6 @@
 // gcop.stats: the statistics of reports.
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "lua/api.hpp"
@@ -25,16 +27,24 @@ int push_estimate(lua_State *L, const Estimate &e, const char *mean = "mean") {
   return 1;
 }
 
+// Statistics of NaN or infinity would look like figures.
+std::vector<double> finite(lua_State *L, int index, const char *what) {
+  auto values = to_numbers(L, index, what);
+  for (size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i])) raise(L, fmt::format("{}[{}] is {}, not a finite number", what, i + 1, values[i]));
+  return values;
+}
+
 int push_result(lua_State *L, const char *name, const Result<Estimate> &e, const char *mean = "mean") {
   if (!e) raise(L, fmt::format("{}: {}", name, e.error().message));
   return push_estimate(L, *e, mean);
 }
 
-int mean_ci(lua_State *L) { return push_estimate(L, report::mean_ci(to_numbers(L, 1, "gcop.stats.mean_ci: values"))); }
+int mean_ci(lua_State *L) { return push_estimate(L, report::mean_ci(finite(L, 1, "gcop.stats.mean_ci: values"))); }
 
 int family(lua_State *L) {
   return push_result(L, "gcop.stats.family",
-                     report::family_ci(to_numbers(L, 1, "gcop.stats.family: values"),
+                     report::family_ci(finite(L, 1, "gcop.stats.family: values"),
                                        to_strings(L, 2, "gcop.stats.family: families")));
 }
 
@@ -45,7 +55,7 @@ int pooled(lua_State *L) {
       raise(L, fmt::format("gcop.stats.pooled: seeds[{}] is a {}", i, luaL_typename(L, -1)));
     report::SeedValues seed;
     lua_getfield(L, -1, "values");
-    seed.values = to_numbers(L, -1, "gcop.stats.pooled: values");
+    seed.values = finite(L, -1, "gcop.stats.pooled: values");
     lua_getfield(L, -2, "families");
     seed.families = to_strings(L, -1, "gcop.stats.pooled: families");
     lua_pop(L, 3);
@@ -56,12 +66,12 @@ int pooled(lua_State *L) {
 
 int bootstrap(lua_State *L) {
   return push_estimate(
-      L, report::bootstrap_ci(to_numbers(L, 1, "gcop.stats.bootstrap: values"), host_of(L).settings().seed));
+      L, report::bootstrap_ci(finite(L, 1, "gcop.stats.bootstrap: values"), host_of(L).settings().seed));
 }
 
 int slope(lua_State *L) {
   return push_result(L, "gcop.stats.slope",
-                     report::slope_ci(to_numbers(L, 1, "gcop.stats.slope: x"), to_numbers(L, 2, "gcop.stats.slope: y")),
+                     report::slope_ci(finite(L, 1, "gcop.stats.slope: x"), finite(L, 2, "gcop.stats.slope: y")),
                      "slope");
 }
 
@@ -73,12 +83,15 @@ int clopper_pearson(lua_State *L) {
 }
 
 int t_test(lua_State *L) {
-  lua_pushnumber(L, report::t_test_p(to_numbers(L, 1, "gcop.stats.t_test: values")));
+  lua_pushnumber(L, report::t_test_p(finite(L, 1, "gcop.stats.t_test: values")));
   return 1;
 }
 
 int holm(lua_State *L) {
-  auto adjusted = report::holm(to_numbers(L, 1, "gcop.stats.holm: p"));
+  auto p = finite(L, 1, "gcop.stats.holm: p");
+  for (size_t i = 0; i < p.size(); ++i)
+    if (p[i] < 0 || p[i] > 1) raise(L, fmt::format("gcop.stats.holm: p[{}] is {}, allowed are 0 to 1", i + 1, p[i]));
+  auto adjusted = report::holm(p);
   lua_createtable(L, static_cast<int>(adjusted.size()), 0);
   for (size_t i = 0; i < adjusted.size(); ++i) {
     lua_pushnumber(L, adjusted[i]);

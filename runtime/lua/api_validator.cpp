@@ -1,4 +1,5 @@
 // gcop.validator and Validator:check.
+#include <algorithm>
 #include <thread>
 
 #include <fmt/format.h>
@@ -16,11 +17,12 @@ namespace {
 constexpr const char *kClass = "gcop.Validator";
 using Handle = validator::Validator;
 
-// "python" is the plugin validator_python; a longer name or a path is itself.
-std::string plugin_name(const std::string &kind) {
-  return kind.find('/') != std::string::npos || kind.starts_with("validator_") || kind.ends_with(".so")
-             ? kind
-             : "validator_" + kind;
+// "python" is the plugin validator_python; a path, or the name of a plugin that is there, is itself.
+std::string plugin_name(const std::string &kind, const plugin::Registry &registry) {
+  const auto names = registry.available();
+  const bool itself = kind.find('/') != std::string::npos || kind.starts_with("validator_") ||
+                      std::find(names.begin(), names.end(), kind) != names.end();
+  return itself ? kind : "validator_" + kind;
 }
 
 int new_validator(lua_State *L) {
@@ -29,7 +31,7 @@ int new_validator(lua_State *L) {
   lua_rawgeti(L, 1, 1);
   std::string kind(view(L, -1));
   lua_pop(L, 1);
-  ModelPlugin model{kind, plugin_name(kind), nlohmann::json::object(), ""};
+  ModelPlugin model{kind, plugin_name(kind, host.registry()), nlohmann::json::object(), ""};
   if (o.has("cpu_ms")) model.config["cpu_ms"] = o.integer("cpu_ms", 0, 1, 3'600'000);
   if (o.has("wall_ms")) model.config["wall_ms"] = o.integer("wall_ms", 0, 1, 3'600'000);
   if (o.has("mem_mb")) model.config["mem_bytes"] = o.integer("mem_mb", 0, 1, 1 << 20) << 20;

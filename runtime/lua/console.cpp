@@ -31,6 +31,22 @@ size_t terminal_width() {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
+// A model's words must not move the cursor or set colours: control characters, C1 ones too, are shown as \x1b.
+std::string printable(const std::string &text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool c1 = c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+      out += fmt::format("\\x{:02x}", c);
+    else if (c1)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[++i]));
+    else
+      out += text[i];
+  }
+  return out;
+}
+
 void put(FILE *to, const std::string &text) {
   std::fwrite(text.data(), 1, text.size(), to);
   std::fflush(to);
@@ -62,7 +78,7 @@ void Console::line(Level level, const std::string &text) {
   if (options_.json) return put(stdout, json_line({{"event", "log"}, {"level", name}, {"text", text}}));
   auto standing = drawn_;
   erase();
-  put(stderr, level >= Level::warn ? fmt::format("{}: {}\n", name, text) : text + "\n");
+  put(stderr, level >= Level::warn ? fmt::format("{}: {}\n", name, printable(text)) : printable(text) + "\n");
   if (!standing.empty()) put(stderr, drawn_ = standing);
 }
 
@@ -72,7 +88,7 @@ void Console::print(const std::string &text) {
   if (options_.json) return put(stdout, json_line({{"event", "print"}, {"text", safe}}));
   auto standing = drawn_;
   erase();
-  put(stdout, safe + "\n");
+  put(stdout, (isatty(STDOUT_FILENO) ? printable(safe) : safe) + "\n");
   if (!standing.empty()) put(stderr, drawn_ = standing);
 }
 
@@ -82,7 +98,7 @@ void Console::end(int code, const std::string &out_dir, const std::string &messa
   erase();
   if (options_.json)
     return put(stdout, json_line({{"event", "end"}, {"exit", code}, {"out", out_dir}, {"message", safe}}));
-  if (!safe.empty() && (code != 0 || !options_.quiet)) put(stderr, safe + "\n");
+  if (!safe.empty() && (code != 0 || !options_.quiet)) put(stderr, printable(safe) + "\n");
 }
 
 void Console::show(Bar &bar, bool last) {
@@ -112,7 +128,7 @@ void Console::show(Bar &bar, bool last) {
 
 Console::Bar::Bar(Console &console, std::string label, uint64_t total)
     : console_(console),
-      label_(std::move(label)),
+      label_(printable(label)),
       total_(total),
       started_(std::chrono::steady_clock::now()),
       shown_(started_) {}
@@ -120,7 +136,7 @@ Console::Bar::Bar(Console &console, std::string label, uint64_t total)
 void Console::Bar::add(uint64_t n, std::string text) {
   if (done_) return;
   count_ += n;
-  if (!text.empty()) text_ = std::move(text);
+  if (!text.empty()) text_ = printable(text);
   console_.show(*this, false);
 }
 

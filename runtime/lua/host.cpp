@@ -79,6 +79,7 @@ void Host::start(std::shared_ptr<store::Store> store, std::function<void(Outcome
   set(L, "checking", settings_.checking);
   lua_pop(L, 1);
   if (state_->find_module("gcop.init").empty()) return start_main();
+  register_checked(L);
   lua_getglobal(L, "require");
   push(L, "gcop.init");
   auto init = scheduler_->start(L, 1);

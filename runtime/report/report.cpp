@@ -51,7 +51,7 @@ const Fields kAcceptance{{"proposed", Kind::count},        {"tested", Kind::coun
                          {"expected_bad", Kind::number},   {"certified_bad_95", Kind::count}};
 const Fields kGrpo{
     {"steps", Kind::count}, {"reward_slope", Kind::number},          {"reward_slope_ci95", Kind::interval},
-    {"kl", Kind::number},   {"changed_greedy", Kind::number, false}, {"history", Kind::list, false}};
+    {"kl", Kind::number, false},   {"changed_greedy", Kind::number, false}, {"history", Kind::list, false}};
 const Fields kTask{{"id", Kind::text}, {"scores", Kind::money}};
 
 bool is_list(const json &value) { return value.is_array() || (value.is_object() && value.empty()); }

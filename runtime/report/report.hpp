@@ -14,7 +14,7 @@
 //   expected_bad,
 //                 certified_bad_95, malformed, leaked, m, need}
 //   sft          {examples, epochs, steps, losses[]}
-//   grpo         {steps, reward_slope, reward_slope_ci95, kl, changed_greedy,
+//   grpo         {steps, reward_slope, reward_slope_ci95, kl (if kl_beta > 0), changed_greedy,
 //                 history[] {step, reward, parts {name -> mean}, kl, valid_rate, leak_rate, ...}}
 //   cost         {role -> USD}
 //   tasks[]      {id, family, slice, unseen, scores {system -> score}}    what pooling over seeds needs

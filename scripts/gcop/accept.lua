@@ -5,10 +5,6 @@
 local arguments = require "gcop.arguments"
 local nearest = require "gcop.nearest"
 
---- @param o {tasks, teacher, tau, epsilon, m, refine, proposals, keep}
----   teacher: any core; a task's expert notes are its first proposals. keep: kept strategies wanted per task.
----   proposals: strategies the teacher writes per task. refine: failures it is asked to mend, for a task that has too few.
---- @return {task: gcop.Task, strategy: string, origin: string, successes: integer, trials: integer}[]
 return function(run, o)
   arguments("accept", o, { keep = 1, proposals = 0, refine = 0 })
   local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m }

@@ -61,7 +61,7 @@ end
 -- Mean score of a row; invalid strategies are failures, executions that infrastructure lost are left out.
 local function score_of(run, row)
   if not row.valid or row.leak then return 0 end
-  return run.mean_score(row.results)
+  return run:mean_score(row.results)
 end
 
 local slices = {
@@ -131,11 +131,12 @@ local function compare(run, a, b, rows_a, rows_b)
   return out
 end
 
---- @param o {tasks, samples, systems, max_tokens, lambda, notes}
-return function(run, o)
+return function(run, given)
+  local o = {}
+  for name, value in pairs(given) do o[name] = value end
   arguments("evaluate", o, { samples = 1 })
   for _, name in ipairs(o.systems) do
-    if name ~= "guide_only" and not systems[name] then error("evaluate: there is no system '" .. tostring(name) .. "'", 2) end
+    if name ~= "guide_only" and not systems[name] then error("evaluate: there is no system '" .. tostring(name) .. "'; known: core, core_notes, guide_only, gcop_base, gcop_sft, gcop_exectune", 3) end
   end
   o.lambda = o.lambda or 0
   o.max_tokens = o.max_tokens or run.max_strategy_tokens

@@ -3,17 +3,12 @@
 -- that did better than their group (arXiv 2402.03300; centred without std scaling, arXiv 2503.20783).
 local arguments = require "gcop.arguments"
 
---- @param o {tasks, reward, steps, prompts, group, samples, lr, kl_beta, temperature, max_tokens, save_every, scaling, schedule}
----   prompts: informative groups wanted per step; all that were found are used. group: strategies per task. samples: executions per distinct strategy.
----   temperature: of the rollouts. Below 1 the group holds what the guide could well have said, not what it never says;
----   the loss then takes the rollouts as the policy's own draws, without a ratio.
----   schedule: fun(step): {lr = number}, or nil for a short warm-up to lr.
+-- A rollout temperature below 1 fills a group with what the guide could well have said, not with what it never says.
 return function(run, o)
   arguments("grpo", o, { steps = 1, prompts = 1, group = 2, samples = 1, lr = 0, kl_beta = 0, max_tokens = 1, save_every = 1 })
-  if type(o.reward) ~= "function" then error("grpo: reward is " .. tostring(o.reward) .. "; it must be a function of an episode, as reward.gated() gives", 2) end
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
-  local scaling, temperature = o.scaling or "none", o.temperature or 1
+  local scaling, temperature, save_every = o.scaling or "none", o.temperature or 1, o.save_every or 5
 
   -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free. Where one
   -- draw each earns all the same, the group would teach nothing, and the other draws are not paid for.
@@ -35,7 +30,7 @@ return function(run, o)
       gcop.map(executed, { limit = o.group }, function(strategy)
         local episode = episodes[strategy]
         for _, result in ipairs(run:attempts(task, strategy, samples, first)) do table.insert(episode.results, result) end
-        episode.score = run.mean_score(episode.results)
+        episode.score = run:mean_score(episode.results)
       end)
       local rewards, parts, low, high = {}, {}, math.huge, -math.huge
       for i, rollout in ipairs(rollouts) do
@@ -147,7 +142,8 @@ return function(run, o)
       local groups, row = one_step(step, next_task)
       if #groups > 0 then
         local stats = train(groups, step)
-        for _, name in ipairs { "loss", "kl", "entropy", "clip_frac", "grad_norm", "ratio_max" } do row[name] = stats[name] end
+        for _, name in ipairs { "loss", "entropy", "clip_frac", "grad_norm", "ratio_max" } do row[name] = stats[name] end
+        if o.kl_beta > 0 then row.kl = stats.kl end   -- else it was not computed
       end
       gcop.store.put("step", ("grpo/%05d"):format(step), row)
       for g, group in ipairs(groups) do
@@ -156,18 +152,18 @@ return function(run, o)
             reward = group.rewards[i], parts = group.parts[i], version = rollout.weights_version })
         end
       end
-      if step % o.save_every == 0 or step == o.steps then
+      if step % save_every == 0 or step == o.steps then
         local at = ("%s-%05d"):format(dir, step)
         guide:save(at, { weights = "current", optimizer = step < o.steps })
         gcop.store.put("stage", "grpo", { step = step, taken = taken, dir = at })
         if state.dir then gcop.files.remove(state.dir) end
         state.dir = at
       end
-      bar:add(1, ("reward %.3f, kl %.4f"):format(row.reward, row.kl or 0))
+      bar:add(1, ("reward %.3f"):format(row.reward) .. (row.kl and (", kl %.4f"):format(row.kl) or ""))
     end
     bar:done()
 
-    local steps, xs, ys, kl = {}, {}, {}, 0
+    local steps, xs, ys, kl = {}, {}, {}, nil
     for i, entry in ipairs(gcop.store.list("step", "grpo/")) do
       steps[i], xs[i], ys[i] = entry.value, entry.value.step, entry.value.reward
       kl = entry.value.kl or kl

@@ -1,11 +1,9 @@
--- The words that go to the models. Plain functions: replace any of them in a recipe.
+-- The words that go to the models. Plain functions: gcop.run { prompts = { core = ... } } replaces any of them.
 local prompts = {}
 
 -- A language model is asked for one strategy; the guide and the teacher answer in the same form.
-prompts.open, prompts.close = "<strategy>", "</strategy>"
-
 function prompts.wrap(strategy)
-  return prompts.open .. "\n" .. strategy .. "\n" .. prompts.close
+  return "<strategy>\n" .. strategy .. "\n</strategy>"
 end
 
 --- What the guide sees. Short on purpose: a small model learns the form in fine-tuning.

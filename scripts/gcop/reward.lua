@@ -1,19 +1,15 @@
--- The shaped reward of ExecTune, as a function from an episode to a number with its parts.
+-- The shaped reward of ExecTune: a function from an episode (gcop.Episode in sdk/docs/lua.md) to a number and its parts.
 --   R = I [ r + c_valid + w_judge J - w_harm max(0, -delta) - lambda C ]      (arXiv 2604.09741; DESIGN section 1)
-local reward = {}
+local defaults = { malformed = -1, leak = -0.5, c_valid = 0.1, w_judge = 0.2, w_harm = 0.5, lambda = 0 }
 
-reward.defaults = { malformed = -1, leak = -0.5, c_valid = 0.1, w_judge = 0.2, w_harm = 0.5, lambda = 0 }
-
---- Builds the reward function. Constants that break malformed < leak < honest failure < honest success are refused:
---- a guide would otherwise be paid for writing nonsense where the core fails anyway.
----@param constants table|nil  overrides of reward.defaults; judge_min, judge_max, cost_max bound J and C (default 0)
----@return fun(episode: table): number, table  R and its parts
-function reward.gated(constants)
+-- Constants that break malformed < leak < honest failure < honest success are refused: a guide would otherwise be paid
+-- for writing nonsense where the core fails anyway.
+return function(constants)
   local c = {}
-  for key, value in pairs(reward.defaults) do c[key] = value end
+  for key, value in pairs(defaults) do c[key] = value end
   for key, value in pairs(constants or {}) do c[key] = value end
   local ok, err = gcop.reward.check(c)
-  if not ok then error(err.message, 2) end
+  if not ok then error(err.message, 3) end
 
   return function(episode)
     if episode.malformed then return c.malformed, { malformed = c.malformed } end
@@ -28,5 +24,3 @@ function reward.gated(constants)
     return parts.task + parts.valid + parts.judge + parts.harm + parts.cost, parts
   end
 end
-
-return reward

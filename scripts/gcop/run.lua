@@ -3,26 +3,27 @@
 --
 -- Resuming: calls and checks are answered by the store when they were made before, and guide weights are saved at the
 -- points named by stages, so a resumed run simply runs again and finds its own footsteps.
+--
+-- What each method takes and gives is in sdk/docs/lua.md, "A run and its stages" (rows in runtime/lua/api_run.cpp).
 local arguments = require "gcop.arguments"
 
-local Run = {}
+local Run = { __name = "gcop.Run" }
 Run.__index = Run
 
---- Starts a run.
----@param o {guide: gcop.Guide, core: gcop.Core, check: gcop.Validator, prompts: table?, temperature: number?,
----          max_strategy_tokens: integer?, budget_usd: number?, price: {input: number, output: number}?,
----          seconds_per_call: number?}  price (USD per million tokens) and seconds are for --plan
----@return gcop.Run
-local function new(o)
-  for _, name in ipairs { "guide", "core", "check" } do
-    if not o[name] then error("gcop.run needs " .. name .. " = ...", 2) end
+function Run.new(o)
+  arguments("gcop.run", o, { max_strategy_tokens = 1, parallel = 1, budget_usd = 0, seconds_per_call = 0 })
+  local prompts = {}
+  for name, default in pairs(gcop.prompts) do prompts[name] = default end
+  for name, own in pairs(o.prompts or {}) do
+    if not prompts[name] then error("gcop.run: there is no prompt '" .. tostring(name) .. "' to replace; see gcop.prompts in sdk/docs/lua.md", 3) end
+    if type(own) ~= "function" then error("gcop.run: prompts." .. name .. " is " .. type(own) .. "; it must be a function that returns messages", 3) end
+    prompts[name] = own
   end
   local run = setmetatable({
-    guide = o.guide, core = o.core, check = o.check,
-    prompts = o.prompts or require "gcop.prompts",
+    guide = o.guide, core = o.core, check = o.check, prompts = prompts,
     max_strategy_tokens = o.max_strategy_tokens or 96,
     parallel = o.parallel or 32,
-    price = o.price, seconds_per_call = o.seconds_per_call or 0.25,
+    price = o.price, seconds_per_call = o.seconds_per_call or 0.15,
     report = { stages = {}, systems = {}, paired = {} },
     strategies = {},   -- leak verdicts by task and strategy
   }, Run)
@@ -30,8 +31,6 @@ local function new(o)
   return run
 end
 
---- For --plan: what a stage expects to ask of a role. Tokens are what the starter tasks need: about 150 in and 30 out
---- for an execution, 300 in and 30 out for a proposal.
 function Run:expect(stage, role, calls)
   local tokens_in, tokens_out = 150 * calls, 30 * calls
   if role == "teacher" then tokens_in, tokens_out = 300 * calls, 30 * calls end
@@ -40,7 +39,6 @@ function Run:expect(stage, role, calls)
     usd = (tokens_in * price.input + tokens_out * price.output) / 1e6, seconds = calls * self.seconds_per_call }
 end
 
---- Runs fn as the stage `name`: its time and its costs go into the report. Under --plan and --check nothing runs.
 function Run:stage(name, fn)
   if gcop.planning or gcop.checking then return {} end
   gcop.log("stage " .. name)
@@ -50,13 +48,6 @@ function Run:stage(name, fn)
   return result
 end
 
---- One execution of a strategy (nil: the core alone) by the core, and its verdict.
---- Infrastructure failures are tried again and then left out; they are never a score.
----@param task gcop.Task
----@param strategy string|nil
----@param sample integer  which draw this is; the same draw is never paid twice
----@param messages table|nil  instead of prompts.core(task, strategy)
----@return {score: number, text: string, feedback: string, reply: gcop.Reply}|nil, gcop.Error|nil
 function Run:attempt(task, strategy, sample, messages)
   local err
   for try = 1, 3 do
@@ -76,7 +67,6 @@ function Run:attempt(task, strategy, sample, messages)
   return nil, err
 end
 
---- Draws `samples` executions side by side. Returns those that ran.
 function Run:attempts(task, strategy, samples, first, messages)
   local draws = {}
   for i = 1, samples do draws[i] = (first or 0) + i - 1 end
@@ -88,15 +78,13 @@ function Run:attempts(task, strategy, samples, first, messages)
   return ran
 end
 
-local function mean_score(results)
+function Run:mean_score(results)
   if #results == 0 then return nil end
   local sum = 0
   for _, result in ipairs(results) do sum = sum + result.score end
   return sum / #results
 end
-Run.mean_score = mean_score
 
---- The strategy inside a guide's or teacher's text, or nil and why it is not well formed.
 function Run:parse(text)
   local strategy, why = gcop.strategy.parse(text)
   if not strategy then return nil, why end
@@ -107,8 +95,7 @@ function Run:parse(text)
   return strategy
 end
 
---- Why a strategy leaks its task's answer, or nil. Literals first (free), then its code is run against the tests.
---- No paid call is made for a leaking strategy.
+-- Literals first, they cost nothing; then the strategy's own code against the tests.
 function Run:leak(task, strategy)
   local key = task.id .. "\0" .. strategy
   if self.strategies[key] ~= nil then return self.strategies[key] or nil end
@@ -123,8 +110,6 @@ function Run:leak(task, strategy)
   return why
 end
 
---- Unguided success of the core on each task: the mean of n >= 4 draws, measured once.
----@return table<string, number>  by task id
 function Run:baseline(o)
   arguments("baseline", o, { samples = 4 })   -- fewer draws say too little
   self:expect("baseline", "core", #o.tasks * o.samples)
@@ -132,7 +117,7 @@ function Run:baseline(o)
     local bar = gcop.progress("unguided baseline", #o.tasks)
     local unguided = {}
     gcop.map(o.tasks, { limit = self.parallel }, function(task)
-      unguided[task.id] = mean_score(self:attempts(task, nil, o.samples))
+      unguided[task.id] = self:mean_score(self:attempts(task, nil, o.samples))
       bar:add(1)
     end)
     bar:done()
@@ -141,9 +126,9 @@ function Run:baseline(o)
   end)
 end
 
---- At most n tasks (nil or 0: all), spread evenly over families, the same ones for the same seed.
-function Run.pick(tasks, n, label)
-  if not n or n == 0 or n >= #tasks then return tasks end
+function Run:pick(tasks, n, label)
+  if n < 0 then error("gcop.Run:pick: n is " .. n .. "; it must be 0 (all) or more", 3) end
+  if n == 0 or n >= #tasks then return tasks end
   local by_family, families = {}, {}
   for _, task in ipairs(gcop.shuffle(tasks, "pick", label)) do
     local family = task.family ~= "" and task.family or task.id
@@ -172,4 +157,4 @@ Run.grpo = require "gcop.grpo"
 Run.evaluate = require "gcop.evaluate"
 Run.finish = require "gcop.finish"
 
-return { new = new }
+return Run

@@ -1,7 +1,6 @@
 -- Stage 2, supervised fine-tuning on kept strategies: completion-only loss on token ids (nothing is rendered twice).
 local arguments = require "gcop.arguments"
 
---- @param o {data: table, epochs: integer, batch: integer, lr: number, max_tokens: integer}
 return function(run, o)
   arguments("sft", o, { epochs = 1, batch = 1, lr = 0 })
   local guide = run.guide

@@ -207,6 +207,30 @@ TEST_CASE("Ctrl-C saves and says how to go on") {
   CHECK(ended.code == 130);
 }
 
+TEST_CASE("control characters of a model's text do not reach the terminal in a log line") {
+  Folder folder;
+  folder.write("r.lua", "gcop.log('\\27[31mred\\u{9b}2J') gcop.progress('\\27]0;x', 1):done() gcop.warn('a\\rb\\tc')");
+  auto ended = folder.run({"r.lua"});
+  CHECK_MESSAGE(ended.code == 0, ended.text);
+  CHECK(holds(ended.text, "\\x1b[31mred\\x9b2J"));
+  CHECK(holds(ended.text, "\\x1b]0;x"));
+  CHECK(holds(ended.text, "warning: a\\x0db\tc"));
+  CHECK(ended.text.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("an ended budget names the option that raises it only if the recipe has it") {
+  Folder folder;
+  folder.write("r.lua", R"(
+    gcop.store.set_budget(0)
+    local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "x" end }
+    local reply, err = core:complete { prompt = "x" }
+    if not reply then error(err) end)");
+  auto ended = folder.run({"r.lua"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "resume with: gcop-run --resume " + folder.only_run()));
+  CHECK_FALSE(holds(ended.text, "--set"));
+}
+
 TEST_CASE("budget 0 ends with code 3; a larger one goes on") {
   Folder folder;
   folder.write("r.lua", R"(

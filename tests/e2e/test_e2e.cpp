@@ -154,7 +154,35 @@ TEST_CASE("--check looks at what every stage was given, not only the first") {
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check"}, dir.path / "fine")) == 0);
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check", "--set", "steps=0"}, dir.path / "log")) == 2);
   const std::string said = slurp(dir.path / "log");
-  CHECK_MESSAGE(said.find("grpo: steps is 0; it must be a number of at least 1") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("grpo: steps is 0; it must be at least 1") != std::string::npos, said);
+}
+
+TEST_CASE("a misspelled option of a stage is refused before anything runs, at the recipe's line") {
+  TempDir dir;
+  auto error_of = [&](const std::string &statement) {
+    auto recipe = dir.path / "stage.lua", log = dir.path / "log";
+    fs::remove(log);
+    std::ofstream(recipe) << R"(
+local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
+local core = gcop.core { script = function() return "x" end }
+local run = gcop.run { guide = gcop.guide { random = { layers = 1, hidden = 8, heads = 2 } }, core = core, check = gcop.validator { "python" } }
+)" << statement;
+    CHECK(wait_for(start({kRun, recipe, "--check"}, log)) == 2);
+    return slurp(log);
+  };
+  auto says = [&](const std::string &statement, const std::string &words) {
+    auto text = error_of(statement);
+    CHECK_MESSAGE(text.find(words) != std::string::npos, text);
+  };
+  says("run:sft { data = {}, epochs = 1, batch = 8, lr = 1, epoch = 2 }", "stage.lua:5: gcop.Run:sft: unknown option 'epoch', did you mean 'epochs'?");
+  says("run:sft {}", "stage.lua:5: gcop.Run:sft: data is missing (gcop.Kept[])");
+  says("run.sft { data = {} }", "stage.lua:5: gcop.Run:sft: call it with a colon on a gcop.Run, got table");
+  says("run:evaluate { tasks = tasks.test, samples = 1 }", "stage.lua:5: gcop.Run:evaluate: systems is missing");
+  says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'cor' } }", "stage.lua:5: evaluate: there is no system 'cor'");
+  says("run:baseline { tasks = tasks.dev, samples = 4 }", "stage.lua:5: baseline: there are no tasks");
+  says("run:baseline { tasks = tasks.train, samples = 1 }", "stage.lua:5: baseline: samples is 1; it must be at least 4");
+  says("run:accept { tasks = tasks.train, teacher = core, proposals = 1, refine = 0, keep = 1, tau = 2 }", "tau");
+  says("gcop.run { guide = run.guide, core = core, check = run.check, prompts = { cor = print } }", "stage.lua:5: gcop.run: there is no prompt 'cor'");
 }
 
 TEST_CASE("killed at random moments, resumed: complete, and no settled call is made again") {

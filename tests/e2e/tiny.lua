@@ -1,7 +1,5 @@
 -- The whole method in seconds: a guide with random weights learns, against a core written in Lua and the real Python
 -- validator, to write the strategy each kind of task needs. Run by tests/e2e; ends with a complete report.
-local reward = require "gcop.reward"
-
 -- A core that does what it is told and nothing else: it cannot know the rule.
 local rules = { ["add one"] = "x + 1", ["double it"] = "x * 2", ["negate"] = "-x" }
 local epochs = gcop.option("epochs", 24, "SFT epochs")
@@ -26,7 +24,7 @@ run:baseline { tasks = tasks.train, samples = 4 }
 local kept = run:accept { tasks = tasks.train, teacher = teacher, tau = 0.8, epsilon = 0.2, m = 3, proposals = 1, refine = 0, keep = 1 }
 run:sft { data = kept, epochs = epochs, batch = 6, lr = 3e-3 }
 run:grpo { tasks = tasks.train, steps = steps, prompts = 6, group = 12, samples = 1, lr = lr, kl_beta = 0,
-  max_tokens = 60, save_every = 4, reward = reward.gated() }
+  max_tokens = 60, save_every = 4, reward = gcop.reward.gated() }
 run:evaluate { tasks = tasks.test, samples = 1, notes = {}, max_tokens = 60,
   systems = { "core", "gcop_base", "gcop_sft", "gcop_exectune" } }
 run:finish { policy = { core = "scripted" } }

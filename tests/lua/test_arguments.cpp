@@ -30,12 +30,14 @@ TEST_CASE("wrong types say what was expected and what came") {
   CHECK(error_of("gcop.sleep(1, 2)") == "recipe.lua:2: gcop.sleep: takes 1 argument, got 2");
   CHECK(error_of("gcop.strategy.plan { m = 1.5 }") ==
         "recipe.lua:2: gcop.strategy.plan: m must be integer, got number 1.5");
+  CHECK(error_of("gcop.map({ a = 1 }, {}, print)") ==
+        "recipe.lua:2: gcop.map: items must be any[], got table with named fields");
   CHECK(error_of("gcop.map({}, {}, 7)") ==
         "recipe.lua:2: gcop.map: fn must be fun(item: any, index: integer): any, any, got number 7");
   CHECK(error_of("gcop.trainer.advantages({}, {}, 'groups')") ==
         "recipe.lua:2: gcop.trainer.advantages: scaling must be \"none\"|\"group\"|\"batch\"|nil, got string 'groups'");
   CHECK(error_of("core.complete { prompt = 'x' }") ==
-        "recipe.lua:2: gcop.Core:complete: call it with a colon on a gcop.Core, got table");
+        "recipe.lua:2: gcop.Core:complete: call it with a colon on a gcop.Core, got table with named fields");
   CHECK(error_of("gcop.strategy.leaks('x', core)") ==
         "recipe.lua:2: gcop.strategy.leaks: task must be gcop.Task, got gcop.Core");
 }
@@ -49,6 +51,13 @@ TEST_CASE("values out of range and fields that do not exist") {
   CHECK(error_of("core:complete { messages = { { role = 'usr', content = 'x' } } }") ==
         "recipe.lua:2: gcop.Core:complete: messages[1].role is 'usr'; known: system, user, assistant");
   CHECK(error_of("core:complete {}").find("give either messages") != std::string::npos);
+  CHECK(error_of("gcop.core { model = 'replay:x', free = true, price = { input = 1 } }").find("either price") !=
+        std::string::npos);
+  CHECK(error_of("gcop.stats.t_test { 1, 0 / 0 }").find("gcop.stats.t_test: values[2] is") != std::string::npos);
+  CHECK(error_of("gcop.stats.mean_ci { 1, math.huge }").find("values[2] is inf, not a finite number") !=
+        std::string::npos);
+  CHECK(error_of("gcop.stats.holm { 0.1, 1.5 }") ==
+        "recipe.lua:2: gcop.stats.holm: p[2] is 1.5, allowed are 0 to 1");
   CHECK(error_of("gcop.core {}").find("give one of model") != std::string::npos);
   CHECK(error_of("gcop.core { model = 'gpt' }").find("model 'gpt' is not understood") != std::string::npos);
   CHECK(error_of("gcop.core { model = 'replay:/does/not/exist' }").find("'/does/not/exist' are not there") !=

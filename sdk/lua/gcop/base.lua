@@ -23,7 +23,7 @@ local Progress = {}
 ---@field checking boolean true under --check: likewise
 gcop = {}
 
---- Declares an option that --set name=value overrides. The value has the default's type; a list is written a,b,c.
+--- Declares an option that --set name=value overrides. The value has the default's type; a list is written a,b,c. Declare all of them before the first call that waits: there the names given with --set are checked.
 --- Raises when --set gives a value of another type. Unknown --set keys end the run with exit code 2.
 ---@param name string
 ---@param default any a value, or { quick =, standard =, full = }; a missing profile takes the nearest smaller one's

@@ -6,11 +6,14 @@
 ---@field name string
 local Guide = {}
 
---- A small randomly initialised model, for tests and tries; further fields as the plugin takes them.
+--- A small randomly initialised model over bytes, for tests and tries; further fields as the plugin takes them. Defaults as of guide_torch.
 ---@class gcop.RandomModel
----@field layers? integer
----@field hidden? integer
----@field heads? integer
+---@field layers? integer default 2
+---@field hidden? integer default 64; a multiple of heads
+---@field heads? integer default 4
+---@field kv_heads? integer default heads
+---@field intermediate? integer default 128
+---@field context? integer tokens; default 1024
 
 --- What the guide sampled.
 ---@class gcop.Rollout
