@@ -20,6 +20,7 @@ local price_in = option("price_in", 0.0, "USD per million input tokens of an API
 local price_out = option("price_out", 0.0, "USD per million output tokens of an API core or teacher")
 local train_tasks = option("train_tasks", { quick = 52, standard = 0 }, "train tasks used, spread over families; 0 = all")
 local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
+local split = option("split", "test", "what is evaluated; dev while settings are tuned")
 local eval_samples = option("eval_samples", { quick = 1, standard = 4 }, "k: executions per test task and system")
 local m = option("m", { quick = 4, standard = 6 }, "executions that decide whether a strategy is kept")
 local keep = option("keep", { quick = 1, standard = 2 }, "kept strategies wanted per task")
@@ -43,7 +44,7 @@ local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 
 local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, price = price, max_strategy_tokens = 80 }
 local train = run:pick(tasks.train, train_tasks, "train")
-local test  = run:pick(tasks.test, test_tasks, "test")
+local test  = run:pick(tasks[split], test_tasks, split)
 
 -- How well does the core do alone? Measured once, used by the reward and to see where guidance would only do harm.
 run:baseline { tasks = train, samples = 4 }
@@ -53,6 +54,7 @@ local kept = run:accept {
   tasks = train, teacher = teacher,
   tau = 0.8, epsilon = 0.2, m = m,      -- kept when at least 80 % of m executions pass
   proposals = 1, refine = refine, keep = keep,
+  neutral = "Do just what the request says.",   -- for tasks that the core solves alone
 }
 
 -- 2. Supervised fine-tuning on what was kept.

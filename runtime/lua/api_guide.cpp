@@ -218,7 +218,7 @@ const Module guide_module = {
       "A small randomly initialised model over bytes, for tests and tries; further fields as the plugin takes them. "
       "Defaults as of guide_torch.",
       {{"layers", "integer?", "default 2"},
-       {"hidden", "integer?", "default 64; a multiple of heads"},
+       {"hidden", "integer?", "default 64; a multiple of 16 heads"},
        {"heads", "integer?", "default 4"},
        {"kv_heads", "integer?", "default heads"},
        {"intermediate", "integer?", "default 128"},

@@ -70,7 +70,7 @@ const Module run_module = {
       "A strategy that acceptance kept.",
       {{"task", "gcop.Task", ""},
        {"strategy", "string", ""},
-       {"origin", "string", "\"expert\", \"teacher\", \"expert+refined\", \"teacher+refined\", \"teacher+neighbours\""},
+       {"origin", "string", "\"neutral\", \"expert\", \"teacher\", \"expert+refined\", \"teacher+refined\", \"teacher+neighbours\""},
        {"successes", "integer", "executions that passed"},
        {"trials", "integer", "executions"}}},
      {"gcop.Attempt",
@@ -137,6 +137,9 @@ const Module run_module = {
        {"tau", "number?", "share of executions that must pass; default 0.8"},
        {"epsilon", "number?", "a strategy below tau - epsilon is bad; default 0.2"},
        {"m", "integer?", "executions that decide; default as gcop.strategy.plan"},
+       {"neutral", "string?",
+        "a strategy that leaves the core to itself: on tasks whose baseline meets tau the first proposal and, when kept, "
+        "the only one; needs baseline before it"},
        {"proposals", "integer", "strategies the teacher writes per task; 0: notes only"},
        {"refine", "integer", "failures of a task the teacher is asked to mend"},
        {"keep", "integer", "kept strategies wanted per task"}},

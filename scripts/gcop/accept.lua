@@ -2,6 +2,9 @@
 -- drops it; the result is certain before m draws are spent more often than not, and then no more are paid for.
 -- What fails goes back to the teacher with the feedback; at the end the teacher sees what worked on the tasks most
 -- alike and proposes once more where too little was kept.
+--
+-- Where the core alone already meets tau, bad advice passes too, as long as the core ignores it; the guide would learn
+-- it, and a task like this one would pay. There the neutral strategy is the first proposal and, when kept, the only one.
 local arguments = require "gcop.arguments"
 local nearest = require "gcop.nearest"
 
@@ -38,7 +41,7 @@ return function(run, o)
   -- What the teacher is shown the second time: the best kept strategy of each task near this one.
   local function shown_for(task, near, of_task)
     local shown = {}
-    for _, other in ipairs(near(task, function(t) return of_task[t.id] and #of_task[t.id] > 0 end, 3)) do
+    for _, other in ipairs(near(task, function(t) return of_task[t.id][1] and of_task[t.id][1].origin ~= "neutral" end, 3)) do
       table.insert(shown, 1, { task = other.prompt, strategy = of_task[other.id][1].strategy })
     end
     return shown
@@ -89,6 +92,10 @@ return function(run, o)
       else counts.proposed, counts.malformed = counts.proposed + 1, counts.malformed + 1 end
     end
 
+    if o.neutral and (run.unguided[task.id] or 0) >= plan.tau then
+      consider(o.neutral, "neutral")
+      if #kept > 0 then return kept end
+    end
     if shown then
       for i = 1, o.proposals do
         consider_text(ask_teacher(run.prompts.teacher_propose(task, shown), i - 1), "teacher+neighbours")
@@ -127,7 +134,8 @@ return function(run, o)
     all("acceptance", o.tasks)
     local again, examples, near = {}, {}, nearest(o.tasks)
     for _, task in ipairs(o.tasks) do
-      local shown = #of_task[task.id] < o.keep and shown_for(task, near, of_task) or {}
+      local settled = #of_task[task.id] >= o.keep or (of_task[task.id][1] or {}).origin == "neutral"
+      local shown = settled and {} or shown_for(task, near, of_task)
       if #shown > 0 then again[#again + 1], examples[task.id] = task, shown end
     end
     if o.proposals > 0 then all("acceptance, second look", again, examples) end

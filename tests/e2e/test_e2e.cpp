@@ -165,7 +165,7 @@ TEST_CASE("a misspelled option of a stage is refused before anything runs, at th
     std::ofstream(recipe) << R"(
 local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
 local core = gcop.core { script = function() return "x" end }
-local run = gcop.run { guide = gcop.guide { random = { layers = 1, hidden = 8, heads = 2 } }, core = core, check = gcop.validator { "python" } }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
 )" << statement;
     CHECK(wait_for(start({kRun, recipe, "--check"}, log)) == 2);
     return slurp(log);

@@ -9,7 +9,7 @@ local Guide = {}
 --- A small randomly initialised model over bytes, for tests and tries; further fields as the plugin takes them. Defaults as of guide_torch.
 ---@class gcop.RandomModel
 ---@field layers? integer default 2
----@field hidden? integer default 64; a multiple of heads
+---@field hidden? integer default 64; a multiple of 16 heads
 ---@field heads? integer default 4
 ---@field kv_heads? integer default heads
 ---@field intermediate? integer default 128

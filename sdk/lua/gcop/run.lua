@@ -18,7 +18,7 @@ local Run = {}
 ---@class gcop.Kept
 ---@field task gcop.Task
 ---@field strategy string
----@field origin string "expert", "teacher", "expert+refined", "teacher+refined", "teacher+neighbours"
+---@field origin string "neutral", "expert", "teacher", "expert+refined", "teacher+refined", "teacher+neighbours"
 ---@field successes integer executions that passed
 ---@field trials integer executions
 
@@ -79,6 +79,7 @@ function Run:baseline(options) end
 ---@field tau? number share of executions that must pass; default 0.8
 ---@field epsilon? number a strategy below tau - epsilon is bad; default 0.2
 ---@field m? integer executions that decide; default as gcop.strategy.plan
+---@field neutral? string a strategy that leaves the core to itself: on tasks whose baseline meets tau the first proposal and, when kept, the only one; needs baseline before it
 ---@field proposals integer strategies the teacher writes per task; 0: notes only
 ---@field refine integer failures of a task the teacher is asked to mend
 ---@field keep integer kept strategies wanted per task
