@@ -42,7 +42,7 @@ local teacher = gcop.core { model = teacher_name, temperature = 0.7, max_tokens 
 local guide   = gcop.guide { model = guide_name }
 local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 
-local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, price = price, max_strategy_tokens = 80 }
+local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, max_strategy_tokens = 80 }
 local train = run:pick(tasks.train, train_tasks, "train")
 local test  = run:pick(tasks[split], test_tasks, split)
 

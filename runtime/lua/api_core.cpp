@@ -24,6 +24,7 @@ struct Defaults {
 struct CoreHandle {
   std::shared_ptr<core::Core> core;
   Defaults defaults;
+  core::Price price;
 };
 
 Defaults read_defaults(const Options &o) {
@@ -49,9 +50,15 @@ core::Price read_price(lua_State *L, const Options &o) {
 }
 
 void push_core(lua_State *L, std::shared_ptr<CoreHandle> handle) {
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, 0, 3);
   set(L, "name", handle->core->name());
   set(L, "identity", handle->core->identity());
+  lua_createtable(L, 0, 4);
+  set(L, "input", handle->price.input);
+  set(L, "output", handle->price.output);
+  set(L, "cache_read", handle->price.cache_read);
+  set(L, "cache_write", handle->price.cache_write);
+  lua_setfield(L, -2, "price");
   push_object<CoreHandle>(L, "gcop.Core", std::move(handle));
   lua_insert(L, -2);
   lua_setiuservalue(L, -2, 1);
@@ -65,7 +72,7 @@ int new_core(lua_State *L) {
     raise(L, "gcop.core: give one of model = \"local:NAME\", script = function(request) ... end, plugin = \"NAME\"");
   auto handle = std::make_shared<CoreHandle>();
   handle->defaults = read_defaults(o);
-  auto price = read_price(L, o);
+  const auto price = handle->price = read_price(L, o);
   if (o.has("price") && o.boolean("free", false))
     raise(L, "gcop.core: give either price = { input =, output = } or free = true");
   if (o.has("script")) {
@@ -213,8 +220,10 @@ const Module core_module = {
     "store "
     "if they were answered before: same core, messages, parameters and sample index.",
     {{"gcop.Core",
-      "A core. Fields: name, identity.",
-      {{"name", "string", ""}, {"identity", "string", "part of the cache key"}}},
+      "A core.",
+      {{"name", "string", ""},
+       {"identity", "string", "part of the cache key"},
+       {"price", "gcop.Price", "zeros if it is free"}}},
      {"gcop.Message",
       "One turn of a conversation.",
       {{"role", "\"system\"|\"user\"|\"assistant\"", ""}, {"content", "string", ""}}},

@@ -102,7 +102,6 @@ const Module run_module = {
        {"max_strategy_tokens", "integer?", "longer strategies are malformed; the guide's tokens; default 96"},
        {"parallel", "integer?", "tasks in flight; default 32"},
        {"budget_usd", "number?", "hard cap on what calls may cost, as gcop.store.set_budget"},
-       {"price", "gcop.Price?", "for --plan: USD per million tokens of an API core"},
        {"seconds_per_call", "number?", "for --plan; default 0.15, a local 0.5B core on 2 CPU cores"}},
       {{"run", "gcop.Run", ""}},
       "",
@@ -223,9 +222,13 @@ const Module run_module = {
      {"gcop.Run:expect",
       kInLua,
       Waits::no,
-      "For --plan: a stage will make this many calls. Tokens as the starter tasks need: 150 in and 30 out for an "
-      "execution, 300 and 30 for the teacher.",
-      {{"stage", "string", ""}, {"role", "string", "\"core\" or \"teacher\""}, {"calls", "number", ""}},
+      "For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as the "
+      "starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher; a sequence takes half a second, "
+      "as a 135M guide on 2 CPU cores does.",
+      {{"stage", "string", ""},
+       {"role", "\"core\"|\"teacher\"|\"guide\"", ""},
+       {"calls", "number", ""},
+       {"core", "gcop.Core?", "who is called and at what price; default the run's core"}},
       {},
       {},
       "",

@@ -119,8 +119,9 @@ return function(run, o)
   local notes = 0
   for _, task in ipairs(o.tasks) do notes = notes + #task.notes end
   local proposals = #o.tasks * (o.proposals * 2 + o.refine)
-  run:expect("accept", "teacher", proposals)
+  run:expect("accept", "teacher", proposals, o.teacher)
   run:expect("accept", "core", (proposals + notes) * 1.3 + #o.tasks * o.keep * plan.need * 0.5)
+  run.expected_kept = math.floor(#o.tasks * o.keep * 0.7)
   return run:stage("accept", function()
     local kept, of_task = {}, {}
     local function all(label, tasks, examples)

@@ -118,7 +118,8 @@ return function(run, o)
     }
   end
 
-  run:expect("grpo", "core", o.steps * o.prompts * o.group * o.samples * 0.6)   -- equal strategies share their draws
+  run:expect("grpo", "core", o.steps * o.prompts * o.group * o.samples * 0.4)   -- equal strategies share their draws
+  run:expect("grpo", "guide", o.steps * o.prompts * o.group)
   return run:stage("grpo", function()
     local dir = "weights/grpo"
     local state = gcop.store.get("stage", "grpo") or { step = 0 }

@@ -23,7 +23,7 @@ function Run.new(o)
     guide = o.guide, core = o.core, check = o.check, prompts = prompts,
     max_strategy_tokens = o.max_strategy_tokens or 96,
     parallel = o.parallel or 32,
-    price = o.price, seconds_per_call = o.seconds_per_call or 0.15,
+    seconds_per_call = o.seconds_per_call or 0.15,
     report = { stages = {}, systems = {}, paired = {} },
     strategies = {},   -- leak verdicts by task and strategy
   }, Run)
@@ -31,10 +31,9 @@ function Run.new(o)
   return run
 end
 
-function Run:expect(stage, role, calls)
-  local tokens_in, tokens_out = 150 * calls, 30 * calls
-  if role == "teacher" then tokens_in, tokens_out = 300 * calls, 30 * calls end
-  local price = self.price or { input = 0, output = 0 }
+function Run:expect(stage, role, calls, core)
+  if role == "guide" then return gcop.plan { stage = stage, role = role, calls = calls, seconds = calls * 0.5 } end
+  local price, tokens_in, tokens_out = (core or self.core).price, (role == "teacher" and 300 or 150) * calls, 30 * calls
   gcop.plan { stage = stage, role = role, calls = calls, tokens_in = tokens_in, tokens_out = tokens_out,
     usd = (tokens_in * price.input + tokens_out * price.output) / 1e6, seconds = calls * self.seconds_per_call }
 end

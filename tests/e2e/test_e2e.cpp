@@ -179,10 +179,40 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
   says("run.sft { data = {} }", "stage.lua:5: gcop.Run:sft: call it with a colon on a gcop.Run, got table");
   says("run:evaluate { tasks = tasks.test, samples = 1 }", "stage.lua:5: gcop.Run:evaluate: systems is missing");
   says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'cor' } }", "stage.lua:5: evaluate: there is no system 'cor'");
-  says("run:baseline { tasks = tasks.dev, samples = 4 }", "stage.lua:5: baseline: there are no tasks");
+  says("run:baseline { tasks = {}, samples = 4 }", "stage.lua:5: baseline: there are no tasks");
   says("run:baseline { tasks = tasks.train, samples = 1 }", "stage.lua:5: baseline: samples is 1; it must be at least 4");
   says("run:accept { tasks = tasks.train, teacher = core, proposals = 1, refine = 0, keep = 1, tau = 2 }", "tau");
   says("gcop.run { guide = run.guide, core = core, check = run.check, prompts = { cor = print } }", "stage.lua:5: gcop.run: there is no prompt 'cor'");
+}
+
+TEST_CASE("acceptance: where the core alone solves a task, the neutral strategy is kept and bad advice it ignores is not") {
+  TempDir dir;
+  auto recipe = dir.path / "neutral.lua", log = dir.path / "log";
+  std::ofstream(recipe) << R"lua(
+-- Kind a it solves whatever it is told; for kind b it needs the strategy; kind c it never solves.
+local core = gcop.core { script = function(request)
+  local said = request.messages[#request.messages].content
+  local body = said:find "kind a" and "x + 1" or said:find "kind b" and said:find "double it" and "x * 2" or "None"
+  return "```python\ndef f(x):\n    return " .. body .. "\n```"
+end }
+local teacher = gcop.core { script = function(request)
+  local kind = request.messages[#request.messages].content:match "kind (%a)"
+  return "<strategy>\n" .. ({ a = "print the value", b = "double it", c = "negate" })[kind] .. "\n</strategy>"
+end }
+local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
+run:baseline { tasks = tasks.train, samples = 4 }
+local kept = run:accept { tasks = tasks.train, teacher = teacher, m = 3, proposals = 1, refine = 0, keep = 2, neutral = "just do it" }
+local lines = {}
+for _, row in ipairs(kept) do lines[row.task.prompt:match "kind %a" .. ": " .. row.origin .. ": " .. row.strategy] = true end
+local sorted = {}
+for line in pairs(lines) do sorted[#sorted + 1] = line end
+table.sort(sorted)
+print("kept " .. table.concat(sorted, "; "))
+)lua";
+  CHECK(wait_for(start({kRun, recipe, "--out", dir.path / "run"}, log)) == 0);
+  auto text = slurp(log);
+  CHECK_MESSAGE(text.find("kept kind a: neutral: just do it; kind b: teacher: double it\n") != std::string::npos, text);
 }
 
 TEST_CASE("killed at random moments, resumed: complete, and no settled call is made again") {

@@ -1,10 +1,11 @@
 ---@meta
 -- Made by `gcop-run --emit-lua-meta`; the source is runtime/lua/.
 
---- A core. Fields: name, identity.
+--- A core.
 ---@class gcop.Core
 ---@field name string
 ---@field identity string part of the cache key
+---@field price gcop.Price zeros if it is free
 local Core = {}
 
 --- One turn of a conversation.

@@ -48,7 +48,6 @@ local Run = {}
 ---@field max_strategy_tokens? integer longer strategies are malformed; the guide's tokens; default 96
 ---@field parallel? integer tasks in flight; default 32
 ---@field budget_usd? number hard cap on what calls may cost, as gcop.store.set_budget
----@field price? gcop.Price for --plan: USD per million tokens of an API core
 ---@field seconds_per_call? number for --plan; default 0.15, a local 0.5B core on 2 CPU cores
 
 --- Starts a run: what its stages share.
@@ -150,11 +149,12 @@ function Run:finish(options) end
 ---@return any result of fn
 function Run:stage(name, fn) end
 
---- For --plan: a stage will make this many calls. Tokens as the starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher.
+--- For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as the starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher; a sequence takes half a second, as a 135M guide on 2 CPU cores does.
 ---@param stage string
----@param role string "core" or "teacher"
+---@param role "core"|"teacher"|"guide"
 ---@param calls number
-function Run:expect(stage, role, calls) end
+---@param core? gcop.Core who is called and at what price; default the run's core
+function Run:expect(stage, role, calls, core) end
 
 --- One execution by the core, and its verdict. Failures of infrastructure are tried three times; they are never a score.
 --- Waits.
