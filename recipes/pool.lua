@@ -1,6 +1,7 @@
 -- Pools finished runs over training seeds: ./dev run recipes/pool.lua recipes/results/seed1.json recipes/results/seed2.json ...
--- Per slice: each seed's difference to the core alone, and the pooled family interval (a task's difference is averaged
--- over seeds first, then families count equally: d +- t(F-1, .975) sd / sqrt F). Prints a Markdown table; spends nothing.
+-- Systems: mean over seeds (each seed). Per slice: each seed's difference, and the pooled family interval (a task's
+-- difference is averaged over seeds first, then families count equally: d +- t(F-1, .975) sd / sqrt F). Prints Markdown;
+-- spends nothing.
 if #gcop.args < 2 then error("pool needs two or more report.json files", 0) end
 
 local reports = {}
@@ -55,11 +56,44 @@ for _, slice in ipairs(slices) do
     end
   end
 end
-print(table.concat(lines, "\n"))
-for i, report in ipairs(reports) do
-  if report.grpo then
-    print(("\nseed %d: GRPO reward slope %+.4f a step [%+.4f, %+.4f], KL from SFT %.4f, greedy strategies changed %.0f %%"):format(
-      report.seed, report.grpo.reward_slope, report.grpo.reward_slope_ci95[1], report.grpo.reward_slope_ci95[2], report.grpo.kl,
-      100 * (report.grpo.changed_greedy or 0)))
+
+local shown = { core = "core alone", guide_only = "guide alone", core_notes = "core + all kept expert notes", gcop_base = "GCoP(Base), untrained guide",
+  gcop_sft = "GCoP(SFT)", gcop_exectune = "**GCoP(ExecTune)**" }
+print "| system | house | unseen | plain | well formed | leaks |\n|---|---|---|---|---|---|"
+for _, system in ipairs(reports[1].systems) do
+  local function over_seeds(value, format)
+    local each, sum = {}, 0
+    for i, report in ipairs(reports) do
+      for _, s in ipairs(report.systems) do
+        if s.name == system.name then each[i], sum = format(value(s)), sum + value(s) end
+      end
+    end
+    local mean = format(sum / #reports)
+    for _, one in ipairs(each) do
+      if one ~= mean then return mean .. " (" .. table.concat(each, ", ") .. ")" end
+    end
+    return mean
+  end
+  local function number(x) return ("%.3f"):format(x) end
+  local function percent(x) return ("%.1f %%"):format(100 * x) end
+  local function slice(name) return system.slices[name] and over_seeds(function(s) return s.slices[name].mean end, number) or "-" end
+  print("| " .. table.concat({ shown[system.name] or system.name, slice "house", slice "unseen", slice "plain",
+    over_seeds(function(s) return s.valid_rate end, percent), over_seeds(function(s) return s.leak_rate end, percent) }, " | ") .. " |")
+end
+print("\n" .. table.concat(lines, "\n"))
+
+for _, report in ipairs(reports) do
+  local a, g, seconds = report.acceptance, report.grpo, 0
+  for _, stage in ipairs(report.stages) do seconds = seconds + stage.seconds end
+  print(("\nseed %d: %.0f minutes"):format(report.seed, seconds / 60))
+  if a then
+    local origins = {}
+    for origin, n in pairs(a.kept_by_origin) do origins[#origins + 1] = origin .. " " .. n end
+    table.sort(origins)
+    print(("  acceptance: %d proposed, %d tested, %d kept (%s)"):format(a.proposed, a.tested, a.kept, table.concat(origins, ", ")))
+  end
+  if g then
+    print(("  GRPO: reward slope %+.4f a step [%+.4f, %+.4f], KL from SFT %s, greedy strategies changed %.0f %%"):format(g.reward_slope,
+      g.reward_slope_ci95[1], g.reward_slope_ci95[2], g.kl and ("%.4f"):format(g.kl) or "not measured", 100 * (g.changed_greedy or 0)))
   end
 end

@@ -18,7 +18,7 @@ const char *const kAbout =
 
 const char *const kFooter =
     "\nExamples:\n"
-    "  gcop-run recipes/exectune_code.lua                        the whole method, a few minutes on two cores\n"
+    "  gcop-run recipes/exectune_code.lua                        the whole method, about 20 minutes on two cores\n"
     "  gcop-run recipes/exectune_code.lua --plan                 calls, tokens, dollars and time it expects\n"
     "  gcop-run recipes/exectune_code.lua --set m=8 --seed 2     other options; --set help=1 lists them\n"
     "  gcop-run --resume runs/exectune_code-20260101-120000-1a2b goes on after a kill, a crash or an empty budget\n"
@@ -56,7 +56,7 @@ Parsed parse(int argc, char **argv) {
   std::string profile;
   app.add_option("RECIPE", line.run.recipe, "the recipe, a .lua file; or: doctor")->type_name("");
   app.add_option("ARGS", line.run.args, "handed to the recipe as gcop.args")->type_name("");
-  app.add_option("--profile", profile, "quick, standard or full; default: full with a GPU, else quick")
+  app.add_option("--profile", profile, "quick (default), standard or full (for GPUs, which the engine cannot use yet)")
       ->type_name("NAME")
       ->check(CLI::IsMember({"quick", "standard", "full"}));
   app.add_option("--set", sets, "overrides an option that the recipe declares; repeatable")
@@ -85,7 +85,7 @@ Parsed parse(int argc, char **argv) {
   std::string wrong;
   line.seed_given = seed->count() > 0;
   line.profile_given = !profile.empty();
-  line.run.profile = !profile.empty() ? profile : has_gpu() ? "full" : "quick";
+  line.run.profile = profile.empty() ? "quick" : profile;
   line.doctor = line.run.recipe == "doctor";
   if (!parse_sets(sets, line, wrong)) {
   } else if (line.emit_meta.empty() && line.emit_manual.empty() && line.run.recipe.empty() && line.resume.empty()) {
@@ -118,22 +118,8 @@ std::string find_root() {
   return fs::current_path(ec).string();
 }
 
-bool has_gpu() {
-  std::error_code ec;
-  return fs::exists("/dev/nvidiactl", ec);
-}
-
 std::string device_name() {
   std::string model = "unknown processor", text;
-  if (has_gpu()) {
-    std::error_code ec;
-    for (const auto &gpu : fs::directory_iterator("/proc/driver/nvidia/gpus", ec)) {
-      std::ifstream info(gpu.path() / "information");
-      while (std::getline(info, text))
-        if (text.starts_with("Model:")) return "gpu: " + text.substr(text.find_first_not_of(" \t", 6));
-    }
-    return "gpu";
-  }
   std::ifstream info("/proc/cpuinfo");
   while (std::getline(info, text))
     if (text.starts_with("model name")) {

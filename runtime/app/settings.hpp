@@ -26,7 +26,6 @@ Parsed parse(int argc, char **argv);
 std::string find_root();
 std::string program_folder();
 
-bool has_gpu();
-std::string device_name();  // "cpu: 2 cores, AMD EPYC ...", "gpu: NVIDIA H100"
+std::string device_name();  // what a run computes on: "cpu: 2 cores, AMD EPYC ..."
 
 }  // namespace gcop::app

@@ -84,5 +84,5 @@ function gcop.core(options) end
 --- When more than 10 of the last 100 calls failed, the run ends (exit code 1).
 ---@param options gcop.Core.complete.Options
 ---@return gcop.Reply? reply
----@return gcop.Error? err when reply is nil; code "exhausted" means the budget
+---@return gcop.Error? err when reply is nil; code "exhausted": the budget, memory or disk ran out
 function Core:complete(options) end
