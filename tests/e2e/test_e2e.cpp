@@ -144,8 +144,9 @@ TEST_CASE("a tiny guide with random weights learns to steer a scripted core") {
          trained = system_named(report, "gcop_exectune").at("mean");
   CHECK(core == 0);
   CHECK(base == 0);
-  CHECK(system_named(report, "gcop_sft").at("mean").get<double>() >= 0.5);
-  CHECK(trained > 0);
+  const double tuned = system_named(report, "gcop_sft").at("mean");
+  CHECK(tuned >= 0.5);
+  CHECK(trained >= tuned);  // what GRPO earns is not bought with what fine-tuning had learned
   CHECK(report.at("grpo").at("reward_slope_ci95").at(0).get<double>() > 0);  // the reward rises, beyond noise
 }
 

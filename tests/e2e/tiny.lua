@@ -4,7 +4,7 @@
 local rules = { ["add one"] = "x + 1", ["double it"] = "x * 2", ["negate"] = "-x" }
 local epochs = gcop.option("epochs", 24, "SFT epochs")
 local steps = gcop.option("steps", 40, "GRPO steps")
-local lr = gcop.option("lr", 2e-3, "GRPO learning rate")
+local lr = gcop.option("lr", 6e-4, "GRPO learning rate")
 local peer = gcop.option("peer", "", "base URL of tests/e2e/peer.py; empty: the same core in Lua")
 local core = peer ~= "" and gcop.core { model = peer .. "#rules", free = true, max_tokens = 64 } or gcop.core { script = function(request)
   local strategy = request.messages[#request.messages].content:match "exactly:\n(.*)"
@@ -23,7 +23,7 @@ local run = gcop.run { guide = guide, core = core, check = gcop.validator { "pyt
 run:baseline { tasks = tasks.train, samples = 4 }
 local kept = run:accept { tasks = tasks.train, teacher = teacher, tau = 0.8, epsilon = 0.2, m = 3, proposals = 1, refine = 0, keep = 1 }
 run:sft { data = kept, epochs = epochs, batch = 6, lr = 3e-3 }
-run:grpo { tasks = tasks.train, steps = steps, prompts = 6, group = 12, samples = 1, lr = lr, kl_beta = 0,
+run:grpo { tasks = tasks.train, steps = steps, prompts = 6, group = 12, samples = 1, lr = lr, kl_beta = 0.05, temperature = 0.5,
   max_tokens = 60, save_every = 4, reward = gcop.reward.gated() }
 run:evaluate { tasks = tasks.test, samples = 1, notes = {}, max_tokens = 60,
   systems = { "core", "gcop_base", "gcop_sft", "gcop_exectune" } }
