@@ -16,9 +16,9 @@ extern const Module base_module, run_module, values_module, flow_module, task_mo
 
 const std::vector<const Module *> &modules() {
   static const std::vector<const Module *> all = {
-      &base_module,  &run_module,      &values_module,   &flow_module,      &task_module,     &core_module,
-      &guide_module, &training_module, &validator_module, &strategy_module, &trainer_module,
-      &stats_module, &store_module,    &report_module};
+      &base_module,    &run_module,   &values_module,   &flow_module,      &task_module,
+      &core_module,    &guide_module, &training_module, &validator_module, &strategy_module,
+      &trainer_module, &stats_module, &store_module,    &report_module};
   return all;
 }
 
@@ -72,8 +72,7 @@ bool fits(lua_State *L, int index, std::string_view type, const std::string &whe
   if (type == "any") return true;
   if (type.starts_with("fun(") || type.starts_with("(fun(")) return is == LUA_TFUNCTION;
   if (type.ends_with("[]")) return is == LUA_TTABLE && !only_named(L, index);
-  if (type.starts_with("{") || type.starts_with("table<") || type == "table")
-    return is == LUA_TTABLE;
+  if (type.starts_with("{") || type.starts_with("table<") || type == "table") return is == LUA_TTABLE;
   if (type.starts_with("\"")) return is == LUA_TSTRING && view(L, index) == type.substr(1, type.size() - 2);
   if (type == "integer") {
     int ok = 0;
@@ -248,8 +247,7 @@ void check_arguments(lua_State *L, const Function &row) {
       is = view(L, -1) == cls;
       lua_pop(L, 1);
     }
-    if (!is)
-      raise(L, fmt::format("{}: call it with a colon on a {}, got {}", name, cls, shown(L, 1)));
+    if (!is) raise(L, fmt::format("{}: call it with a colon on a {}, got {}", name, cls, shown(L, 1)));
   }
   for (const auto &param : row.params) {
     ++index;

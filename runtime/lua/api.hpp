@@ -21,7 +21,7 @@ struct Field {
 };
 
 struct Function {
-  const char *name;  // "gcop.map", "gcop.json.encode", "gcop.Core:complete"
+  const char *name;    // "gcop.map", "gcop.json.encode", "gcop.Core:complete"
   lua_CFunction call;  // null: written in Lua, scripts/gcop/
   Waits waits;
   const char *doc;

@@ -297,7 +297,8 @@ const Module core_module = {
        {"top_p", "number?", "likewise"},
        {"stop", "string|string[]?", "likewise"},
        {"prefix", "string?", "start of the answer to go on from, if the core can"}},
-      {{"reply", "gcop.Reply?", ""}, {"err", "gcop.Error?", "when reply is nil; code \"exhausted\": the budget, memory or disk ran out"}},
+      {{"reply", "gcop.Reply?", ""},
+       {"err", "gcop.Error?", "when reply is nil; code \"exhausted\": the budget, memory or disk ran out"}},
       "When more than 10 of the last 100 calls failed, the run ends (exit code 1).",
       "local reply, err = core:complete { prompt = task.prompt, sample = 3 }\nif not reply then gcop.warn(err.message) "
       "end"}}};

@@ -70,7 +70,8 @@ const Module run_module = {
       "A strategy that acceptance kept.",
       {{"task", "gcop.Task", ""},
        {"strategy", "string", ""},
-       {"origin", "string", "\"neutral\", \"expert\", \"teacher\", \"expert+refined\", \"teacher+refined\", \"teacher+neighbours\""},
+       {"origin", "string",
+        "\"neutral\", \"expert\", \"teacher\", \"expert+refined\", \"teacher+refined\", \"teacher+neighbours\""},
        {"successes", "integer", "executions that passed"},
        {"trials", "integer", "executions"}}},
      {"gcop.Attempt",
@@ -137,7 +138,8 @@ const Module run_module = {
        {"epsilon", "number?", "a strategy below tau - epsilon is bad; default 0.2"},
        {"m", "integer?", "executions that decide; default as gcop.strategy.plan"},
        {"neutral", "string?",
-        "a strategy that leaves the core to itself: on tasks whose baseline meets tau the first proposal and, when kept, "
+        "a strategy that leaves the core to itself: on tasks whose baseline meets tau the first proposal and, when "
+        "kept, "
         "the only one; needs baseline before it"},
        {"proposals", "integer", "strategies the teacher writes per task; 0: notes only"},
        {"refine", "integer", "failures of a task the teacher is asked to mend"},
@@ -222,8 +224,10 @@ const Module run_module = {
      {"gcop.Run:expect",
       kInLua,
       Waits::no,
-      "For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as the "
-      "starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher; a sequence takes half a second, "
+      "For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as "
+      "the "
+      "starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher; a sequence takes half a "
+      "second, "
       "as a 135M guide on 2 CPU cores does.",
       {{"stage", "string", ""},
        {"role", "\"core\"|\"teacher\"|\"guide\"", ""},
@@ -290,7 +294,8 @@ const Module run_module = {
      {"gcop.reward.gated",
       kInLua,
       Waits::no,
-      "The shaped reward R = I [ r + c_valid + w_judge J - w_harm max(0, unguided - r) - lambda C ] (arXiv 2604.09741), "
+      "The shaped reward R = I [ r + c_valid + w_judge J - w_harm max(0, unguided - r) - lambda C ] (arXiv "
+      "2604.09741), "
       "I = 0 for malformed and leaking strategies, which get constants of their own.",
       {{"options", "table?", ""}},
       {{"malformed", "number?", "default -1"},

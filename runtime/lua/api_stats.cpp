@@ -43,9 +43,9 @@ int push_result(lua_State *L, const char *name, const Result<Estimate> &e, const
 int mean_ci(lua_State *L) { return push_estimate(L, report::mean_ci(finite(L, 1, "gcop.stats.mean_ci: values"))); }
 
 int family(lua_State *L) {
-  return push_result(L, "gcop.stats.family",
-                     report::family_ci(finite(L, 1, "gcop.stats.family: values"),
-                                       to_strings(L, 2, "gcop.stats.family: families")));
+  return push_result(
+      L, "gcop.stats.family",
+      report::family_ci(finite(L, 1, "gcop.stats.family: values"), to_strings(L, 2, "gcop.stats.family: families")));
 }
 
 int pooled(lua_State *L) {
@@ -65,8 +65,8 @@ int pooled(lua_State *L) {
 }
 
 int bootstrap(lua_State *L) {
-  return push_estimate(
-      L, report::bootstrap_ci(finite(L, 1, "gcop.stats.bootstrap: values"), host_of(L).settings().seed));
+  return push_estimate(L,
+                       report::bootstrap_ci(finite(L, 1, "gcop.stats.bootstrap: values"), host_of(L).settings().seed));
 }
 
 int slope(lua_State *L) {

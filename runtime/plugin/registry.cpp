@@ -179,14 +179,15 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
   };
   auto creation = std::make_shared<Creation>();
   creation->done = std::move(done);
-  creation->timer = impl_->loop.after(std::chrono::milliseconds(timeout_ms), [creation, plugin, timeout_ms, loop = &impl_->loop] {
-    if (creation->settled.exchange(true)) return;
-    loop->cancel_timer(creation->notice);
-    creation->done(Error{Code::timeout,
-                         who(plugin) + " has not returned from create() after " + std::to_string(timeout_ms) +
-                             " ms; its thread is left behind",
-                         {}});
-  });
+  creation->timer =
+      impl_->loop.after(std::chrono::milliseconds(timeout_ms), [creation, plugin, timeout_ms, loop = &impl_->loop] {
+        if (creation->settled.exchange(true)) return;
+        loop->cancel_timer(creation->notice);
+        creation->done(Error{Code::timeout,
+                             who(plugin) + " has not returned from create() after " + std::to_string(timeout_ms) +
+                                 " ms; its thread is left behind",
+                             {}});
+      });
   creation->notice = impl_->loop.after(kSlowCreate, [creation, plugin, timeout_ms] {
     log_warn(who(plugin) + " is still in create(); it is given up after " + std::to_string(timeout_ms / 1000) + " s");
   });

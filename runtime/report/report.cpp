@@ -50,8 +50,8 @@ const Fields kAcceptance{{"proposed", Kind::count},        {"tested", Kind::coun
                          {"kept_by_origin", Kind::counts}, {"trials", Kind::count},          {"beta_fa", Kind::number},
                          {"expected_bad", Kind::number},   {"certified_bad_95", Kind::count}};
 const Fields kGrpo{
-    {"steps", Kind::count}, {"reward_slope", Kind::number},          {"reward_slope_ci95", Kind::interval},
-    {"kl", Kind::number, false},   {"changed_greedy", Kind::number, false}, {"history", Kind::list, false}};
+    {"steps", Kind::count},      {"reward_slope", Kind::number},          {"reward_slope_ci95", Kind::interval},
+    {"kl", Kind::number, false}, {"changed_greedy", Kind::number, false}, {"history", Kind::list, false}};
 const Fields kTask{{"id", Kind::text}, {"scores", Kind::money}};
 
 bool is_list(const json &value) { return value.is_array() || (value.is_object() && value.empty()); }

@@ -175,18 +175,23 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
     auto text = error_of(statement);
     CHECK_MESSAGE(text.find(words) != std::string::npos, text);
   };
-  says("run:sft { data = {}, epochs = 1, batch = 8, lr = 1, epoch = 2 }", "stage.lua:5: gcop.Run:sft: unknown option 'epoch', did you mean 'epochs'?");
+  says("run:sft { data = {}, epochs = 1, batch = 8, lr = 1, epoch = 2 }",
+       "stage.lua:5: gcop.Run:sft: unknown option 'epoch', did you mean 'epochs'?");
   says("run:sft {}", "stage.lua:5: gcop.Run:sft: data is missing (gcop.Kept[])");
   says("run.sft { data = {} }", "stage.lua:5: gcop.Run:sft: call it with a colon on a gcop.Run, got table");
   says("run:evaluate { tasks = tasks.test, samples = 1 }", "stage.lua:5: gcop.Run:evaluate: systems is missing");
-  says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'cor' } }", "stage.lua:5: evaluate: there is no system 'cor'");
+  says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'cor' } }",
+       "stage.lua:5: evaluate: there is no system 'cor'");
   says("run:baseline { tasks = {}, samples = 4 }", "stage.lua:5: baseline: there are no tasks");
-  says("run:baseline { tasks = tasks.train, samples = 1 }", "stage.lua:5: baseline: samples is 1; it must be at least 4");
+  says("run:baseline { tasks = tasks.train, samples = 1 }",
+       "stage.lua:5: baseline: samples is 1; it must be at least 4");
   says("run:accept { tasks = tasks.train, teacher = core, proposals = 1, refine = 0, keep = 1, tau = 2 }", "tau");
-  says("gcop.run { guide = run.guide, core = core, check = run.check, prompts = { cor = print } }", "stage.lua:5: gcop.run: there is no prompt 'cor'");
+  says("gcop.run { guide = run.guide, core = core, check = run.check, prompts = { cor = print } }",
+       "stage.lua:5: gcop.run: there is no prompt 'cor'");
 }
 
-TEST_CASE("acceptance: where the core alone solves a task, the neutral strategy is kept and bad advice it ignores is not") {
+TEST_CASE(
+    "acceptance: where the core alone solves a task, the neutral strategy is kept and bad advice it ignores is not") {
   TempDir dir;
   auto recipe = dir.path / "neutral.lua", log = dir.path / "log";
   std::ofstream(recipe) << R"lua(

@@ -56,8 +56,7 @@ TEST_CASE("values out of range and fields that do not exist") {
   CHECK(error_of("gcop.stats.t_test { 1, 0 / 0 }").find("gcop.stats.t_test: values[2] is") != std::string::npos);
   CHECK(error_of("gcop.stats.mean_ci { 1, math.huge }").find("values[2] is inf, not a finite number") !=
         std::string::npos);
-  CHECK(error_of("gcop.stats.holm { 0.1, 1.5 }") ==
-        "recipe.lua:2: gcop.stats.holm: p[2] is 1.5, allowed are 0 to 1");
+  CHECK(error_of("gcop.stats.holm { 0.1, 1.5 }") == "recipe.lua:2: gcop.stats.holm: p[2] is 1.5, allowed are 0 to 1");
   CHECK(error_of("gcop.core {}").find("give one of model") != std::string::npos);
   CHECK(error_of("gcop.core { model = 'gpt' }").find("model 'gpt' is not understood") != std::string::npos);
   CHECK(error_of("gcop.core { model = 'replay:/does/not/exist' }").find("'/does/not/exist' are not there") !=

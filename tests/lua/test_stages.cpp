@@ -52,7 +52,8 @@ TEST_CASE("everything in the gcop table has a row, and init.lua leaves nothing o
 
 TEST_CASE("a misspelled or missing option of a Lua function is refused at the recipe's line") {
   CHECK(error_of("gcop.run { gide = 1 }") == "recipe.lua:2: gcop.run: guide is missing (gcop.Guide)");
-  CHECK(error_of("gcop.reward.gated { w_ham = 1 }").find("recipe.lua:2: gcop.reward.gated: unknown option 'w_ham', did you mean 'w_harm'?") == 0);
+  CHECK(error_of("gcop.reward.gated { w_ham = 1 }")
+            .find("recipe.lua:2: gcop.reward.gated: unknown option 'w_ham', did you mean 'w_harm'?") == 0);
   CHECK(error_of("gcop.reward.gated { leak = 2 }").find("recipe.lua:2: ") == 0);
   CHECK(error_of("gcop.prompts.wrap(7, 8)").find("recipe.lua:2: gcop.prompts.wrap: ") == 0);
 }

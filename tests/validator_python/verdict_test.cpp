@@ -146,7 +146,7 @@ TEST_CASE("a broken task is an error that names it, never a score") {
   CHECK(check(task({"assert f(lambda: 1) == 1"}), "def f(x): return 1").status == GCOP_INVALID);
   CHECK(check(task({"x = 1"}), "def f(x): return 1").status == GCOP_INVALID);
   CHECK(check(task({}), "def f(x): return 1").status == GCOP_INVALID);
-  for (const char *idle : {"print(1)", "assert True", "assert [f]"}) {   // any answer would pass
+  for (const char *idle : {"print(1)", "assert True", "assert [f]"}) {  // any answer would pass
     const auto v = check(task({idle}), "def f(x): return 1");
     CHECK(v.status == GCOP_INVALID);
     CHECK_MESSAGE(v.error.find("task 't': the tests never call f") != std::string::npos, v.error);
