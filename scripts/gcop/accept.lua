@@ -10,6 +10,7 @@ local nearest = require "gcop.nearest"
 
 return function(run, o)
   arguments("accept", o, { keep = 1, proposals = 0, refine = 0 })
+  if o.neutral and not run.unguided then error("accept: neutral needs run:baseline before it, which says what the core solves alone", 3) end
   local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m }
   local counts = { proposed = 0, malformed = 0, leaked = 0, tested = 0, kept = 0, trials = 0, kept_by_origin = {}, tested_by_origin = {} }
 

@@ -6,6 +6,7 @@ local arguments = require "gcop.arguments"
 -- A rollout temperature below 1 fills a group with what the guide could well have said, not with what it never says.
 return function(run, o)
   arguments("grpo", o, { steps = 1, prompts = 1, group = 2, samples = 1, lr = 0, kl_beta = 0, max_tokens = 1, save_every = 1 })
+  if not run.unguided then error("grpo: run:baseline is needed before it; the reward compares with the core alone", 3) end
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
   local scaling, temperature, save_every = o.scaling or "none", o.temperature or 1, o.save_every or 5

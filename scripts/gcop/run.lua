@@ -112,6 +112,7 @@ end
 function Run:baseline(o)
   arguments("baseline", o, { samples = 4 })   -- fewer draws say too little
   self:expect("baseline", "core", #o.tasks * o.samples)
+  self.unguided = {}   -- under --check and --plan too: later stages see that it will be there
   return self:stage("baseline", function()
     local bar = gcop.progress("unguided baseline", #o.tasks)
     local unguided = {}

@@ -186,6 +186,12 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
   says("run:baseline { tasks = tasks.train, samples = 1 }",
        "stage.lua:5: baseline: samples is 1; it must be at least 4");
   says("run:accept { tasks = tasks.train, teacher = core, proposals = 1, refine = 0, keep = 1, tau = 2 }", "tau");
+  says("run:accept { tasks = tasks.train, teacher = core, proposals = 1, refine = 0, keep = 1, neutral = 'as asked' }",
+       "stage.lua:5: accept: neutral needs run:baseline before it");
+  says(
+      "run:grpo { tasks = tasks.train, steps = 1, prompts = 1, group = 2, samples = 1, lr = 1, kl_beta = 0, "
+      "max_tokens = 9, reward = gcop.reward.gated() }",
+      "stage.lua:5: grpo: run:baseline is needed before it");
   says("gcop.run { guide = run.guide, core = core, check = run.check, prompts = { cor = print } }",
        "stage.lua:5: gcop.run: there is no prompt 'cor'");
 }
