@@ -1,7 +1,7 @@
 -- ExecTune on code: a small guide model learns to write strategies that a black-box core model can execute.
 --
 --   needs   nothing but this machine: the guide (135M) and the core (0.5B) are local models, fetched on the first run
---   takes   on 2 cores, quick: 19 minutes seen with older settings; standard: 37 to 42 minutes; full wants a GPU
+--   takes   on 2 cores, quick: 10 minutes; standard: 37 to 42 minutes; full wants a GPU
 --   change  --set core=openai:gpt-4o-mini uses an API core (key in OPENAI_API_KEY); --set tasks=FILE your own tasks;
 --           prompts are in scripts/gcop/prompts.lua, reward terms in scripts/gcop/reward.lua, stages beside them
 --

@@ -1,7 +1,7 @@
 // Which part of a model's answer is the program.
 #include <doctest/doctest.h>
 
-#include "../../plugins/validator_python/extract.hpp"
+#include "extract.hpp"
 
 using gcop::validator_python::extract_code;
 using gcop::validator_python::guess_entry;

@@ -1,7 +1,7 @@
 // When a verdict is believed: only behind the nonce, with the row's number of tests.
 #include <doctest/doctest.h>
 
-#include "../../plugins/validator_python/check_job.hpp"
+#include "check_job.hpp"
 
 using namespace gcop::validator_python;
 
