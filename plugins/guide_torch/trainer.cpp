@@ -14,7 +14,7 @@ namespace gcop::guide_torch {
 
 namespace {
 constexpr size_t kMicroRows = 512;  // of one forward and backward, at most; its activations set the peak memory
-constexpr size_t kMaxSlots = 4;      // each costs a gradient arena
+constexpr size_t kMaxSlots = 4;     // each costs a gradient arena
 
 std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
 }  // namespace
