@@ -42,16 +42,11 @@ struct Backward::Pass {
       parameters.back().mutable_grad() = at::from_blob(gradients.data() + p.offset, p.shape, at::kFloat);
     }
     at::NoGradGuard off;
-    const int64_t half = config.head_dim / 2;
-    // fp32 frequencies and angles, as the sampler has them.
-    std::vector<float> inverse(half);
-    for (int64_t d = 0; d < half; ++d)
-      inverse[d] = static_cast<float>(
-          1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(d) / static_cast<double>(config.head_dim)));
-    const at::Tensor angles = at::arange(longest, at::kFloat).unsqueeze(1) * at::tensor(inverse).unsqueeze(0);
+    const std::vector<float> frequencies = rope_frequencies(config.rope, config.head_dim);  // the sampler's
+    const at::Tensor angles = at::arange(longest, at::kFloat).unsqueeze(1) * at::tensor(frequencies).unsqueeze(0);
     const at::Tensor whole = at::cat({angles, angles}, 1).unsqueeze(1);  // [position, 1, head_dim]
-    cos = whole.cos();
-    sin = whole.sin();
+    cos = whole.cos() * rope_scale(config.rope);
+    sin = whole.sin() * rope_scale(config.rope);
   }
 
   const at::Tensor &get(const std::string &name) const { return parameters[layout.index(name)]; }
@@ -79,8 +74,13 @@ struct Backward::Pass {
                           bias ? std::optional<at::Tensor>(get(base + name + ".bias")) : std::nullopt);
       };
       at::Tensor h = norm(x, get(base + "input_layernorm.weight"));
-      const at::Tensor q = rope(project(h, "self_attn.q_proj", config.qkv_bias).view({total, heads, dim}), c, s);
-      const at::Tensor k = rope(project(h, "self_attn.k_proj", config.qkv_bias).view({total, kv, dim}), c, s);
+      const auto head_norm = [&](const at::Tensor &in, const char *name) {
+        return config.qk_norm ? norm(in, get(base + name)) : in;
+      };
+      const at::Tensor all_q = project(h, "self_attn.q_proj", config.qkv_bias).view({total, heads, dim});
+      const at::Tensor all_k = project(h, "self_attn.k_proj", config.qkv_bias).view({total, kv, dim});
+      const at::Tensor q = rope(head_norm(all_q, "self_attn.q_norm.weight"), c, s);
+      const at::Tensor k = rope(head_norm(all_k, "self_attn.k_norm.weight"), c, s);
       const at::Tensor v = project(h, "self_attn.v_proj", config.qkv_bias).view({total, kv, dim});
       std::vector<at::Tensor> attended;
       for (size_t j = 0; j < rows.spans.size(); ++j) {

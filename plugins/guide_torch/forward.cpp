@@ -11,16 +11,14 @@ Forward::Forward(const Config &config, int64_t context, Crew &crew, const Kernel
   const int64_t half = config.head_dim / 2;
   cos_table_.resize(context * half);
   sin_table_.resize(context * half);
-  for (int64_t d = 0; d < half; ++d) {
-    // fp32 frequencies and angles, as Hugging Face computes them.
-    const float frequency = static_cast<float>(
-        1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(d) / static_cast<double>(config.head_dim)));
+  const std::vector<float> frequencies = rope_frequencies(config.rope, config.head_dim);
+  const float scale = rope_scale(config.rope);
+  for (int64_t d = 0; d < half; ++d)
     for (int64_t t = 0; t < context; ++t) {
-      const float angle = static_cast<float>(t) * frequency;
-      cos_table_[t * half + d] = std::cos(angle);
-      sin_table_[t * half + d] = std::sin(angle);
+      const float angle = static_cast<float>(t) * frequencies[d];  // in fp32, as transformers has it
+      cos_table_[t * half + d] = std::cos(angle) * scale;
+      sin_table_[t * half + d] = std::sin(angle) * scale;
     }
-  }
   const size_t rows = kMaxRows;
   const size_t width = static_cast<size_t>(config.heads * config.head_dim);
   x_.resize(rows * config.hidden);
@@ -79,11 +77,17 @@ void Forward::positions(std::span<const Row> rows) {
     }
 }
 
-void Forward::attend(int64_t layer, KvPool &pool, std::span<const Row> rows) {
+void Forward::attend(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows) {
   const int64_t dim = config_.head_dim, heads = config_.heads, kv_heads = config_.kv_heads, group = heads / kv_heads;
   const size_t qkv_stride = static_cast<size_t>((heads + 2 * kv_heads) * dim) * lanes_;
   crew_.run(panels_, [&](size_t p, int) {
     float *panel = qkv_.data() + p * qkv_stride;
+    if (weights.q_norm)
+      for (int64_t h = 0; h < heads + kv_heads; ++h) {
+        float *head = panel + h * dim * lanes_;
+        kernels_.rmsnorm(head, nullptr, h < heads ? weights.q_norm : weights.k_norm, head, static_cast<int>(dim),
+                         static_cast<float>(config_.rms_eps));
+      }
     kernels_.rope(panel, cos_.data() + p * (dim / 2) * lanes_, sin_.data() + p * (dim / 2) * lanes_,
                   static_cast<int>(heads + kv_heads), static_cast<int>(dim));
     for (size_t r = p * lanes_; r < std::min(rows.size(), (p + 1) * lanes_); ++r) {
@@ -153,7 +157,7 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
                                     Product{layer.v, small(&Int8Layer::v), layer.v_bias, y + (q + kv) * lanes,
                                             qkv_stride, kv}},
              h_.data(), hidden, panels_);
-    attend(i, pool, rows);
+    attend(i, layer, pool, rows);
     multiply(std::array<Product, 1>{Product{layer.o, small(&Int8Layer::o), nullptr, out_.data(), stride, hidden}},
              attended_.data(), q, panels_);
     norm(layer.norm2, true);

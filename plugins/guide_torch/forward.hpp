@@ -42,7 +42,7 @@ class Forward {
 
  private:
   void positions(std::span<const Row> rows);
-  void attend(int64_t layer, KvPool &pool, std::span<const Row> rows);
+  void attend(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows);
   struct Product {
     const float *w;
     const Int8Rows *int8;  // instead of w, or null

@@ -13,7 +13,7 @@ namespace gcop::guide_torch {
 namespace {
 
 // llama.cpp's names of the parts of one layer.
-constexpr std::array<std::pair<const char *, const char *>, 12> kLayerNames{{
+constexpr std::array<std::pair<const char *, const char *>, 14> kLayerNames{{
     {"attn_norm.weight", "input_layernorm.weight"},
     {"ffn_norm.weight", "post_attention_layernorm.weight"},
     {"attn_q.weight", "self_attn.q_proj.weight"},
@@ -23,6 +23,8 @@ constexpr std::array<std::pair<const char *, const char *>, 12> kLayerNames{{
     {"attn_q.bias", "self_attn.q_proj.bias"},
     {"attn_k.bias", "self_attn.k_proj.bias"},
     {"attn_v.bias", "self_attn.v_proj.bias"},
+    {"attn_q_norm.weight", "self_attn.q_norm.weight"},
+    {"attn_k_norm.weight", "self_attn.k_norm.weight"},
     {"ffn_gate.weight", "mlp.gate_proj.weight"},
     {"ffn_up.weight", "mlp.up_proj.weight"},
     {"ffn_down.weight", "mlp.down_proj.weight"},
@@ -93,8 +95,8 @@ class GgufModel final : public ModelFile {
   void read_config() {
     const std::string &path = file_.path();
     config_.arch = header_.text("general.architecture");
-    if (config_.arch != "llama" && config_.arch != "qwen2")
-      fail("GGUF '" + path + "' has the architecture '" + config_.arch + "'; gcop runs llama and qwen2",
+    if (config_.arch != "llama" && config_.arch != "qwen2" && config_.arch != "qwen3")
+      fail("GGUF '" + path + "' has the architecture '" + config_.arch + "'; gcop runs " + kArchitectures,
            Code::unsupported);
     if (header_.integer("split.count", 1) > 1)
       fail("GGUF '" + path + "' is one part of a split model; merge the parts into one file first", Code::unsupported);
@@ -106,21 +108,48 @@ class GgufModel final : public ModelFile {
     config_.heads = header_.integer(p + "attention.head_count");
     config_.kv_heads = header_.integer(p + "attention.head_count_kv", config_.heads);
     config_.rms_eps = header_.real(p + "attention.layer_norm_rms_epsilon");
-    config_.rope_theta = header_.has(p + "rope.freq_base") ? header_.real(p + "rope.freq_base") : 10000.0;
+    if (header_.has(p + "rope.freq_base")) config_.rope.theta = header_.real(p + "rope.freq_base");
     int64_t even_share = config_.heads > 0 ? config_.hidden / config_.heads : 0;
     config_.head_dim = header_.integer(p + "attention.key_length", even_share);
     if (header_.integer(p + "rope.dimension_count", config_.head_dim) != config_.head_dim ||
         header_.integer(p + "attention.value_length", config_.head_dim) != config_.head_dim)
       fail("GGUF '" + path + "': rotary or value size differs from the head size, which gcop does not run",
            Code::unsupported);
-    if (header_.text(p + "rope.scaling.type", "none") != "none" || header_.has(p + "rope.scale_linear"))
-      fail("GGUF '" + path + "': scaled rotary positions (rope.scaling) are not supported", Code::unsupported);
+    read_rope_scaling(p + "rope.scaling.");
     if (header_.integer(p + "attention.sliding_window", 0) != 0 || header_.integer(p + "expert_count", 0) != 0)
       fail("GGUF '" + path + "': sliding-window attention and experts are not supported", Code::unsupported);
     std::vector<int64_t> embedding = shape("model.embed_tokens.weight");
     config_.vocab = embedding.empty() ? 0 : embedding[0];
     config_.tied = !has("lm_head.weight");
     config_.qkv_bias = config_.arch == "qwen2";
+    config_.qk_norm = config_.arch == "qwen3";
+  }
+
+  void read_rope_scaling(const std::string &p) {
+    Rope &rope = config_.rope;
+    const std::string type = header_.text(p + "type", "none");
+    if (type == "linear" || type == "yarn") {
+      rope.type = type;
+      rope.factor = header_.real(p + "factor");
+      rope.original_context = header_.integer(p + "original_context_length", config_.context);
+      if (header_.has(p + "attn_factor") || header_.has(p + "yarn_log_multiplier"))
+        fail("GGUF '" + file_.path() + "': " + p + "attn_factor and yarn_log_multiplier are not supported",
+             Code::unsupported);
+    } else if (type != "none") {
+      fail("GGUF '" + file_.path() + "': " + p + "type is '" + type + "'; gcop runs none, linear and yarn",
+           Code::unsupported);
+    }
+    const auto divisors = tensors_.find("rope_freqs.weight");
+    if (divisors == tensors_.end()) return;
+    const GgufTensor &tensor = *divisors->second;
+    std::vector<float> values(static_cast<size_t>(config_.head_dim) / 2);
+    if (tensor.shape != std::vector<int64_t>{config_.head_dim / 2} || tensor.encoding->values != 1)
+      fail("GGUF '" + file_.path() + "': rope_freqs.weight is not one number for each pair of a head");
+    tensor.encoding->decode(tensor.data, values.data(), values.size());
+    const Result<Rope> found = rope_from_divisors(rope, values);
+    if (!found) fail("GGUF '" + file_.path() + "': " + found.error().message, found.error().code);
+    rope = *found;
+    tensors_.erase(divisors);
   }
 
   void read_tokenizer() {

@@ -22,10 +22,9 @@ Config read_config(const std::string &path) {
   };
   Config c;
   c.arch = text_field(json, "model_type", path);
-  if (c.arch != "llama" && c.arch != "qwen2") {
-    fail("'" + path + "' has the architecture '" + c.arch + "'; gcop runs llama and qwen2", Code::unsupported);
-  }
-  bool qwen = c.arch == "qwen2";
+  if (c.arch != "llama" && c.arch != "qwen2" && c.arch != "qwen3")
+    fail("'" + path + "' has the architecture '" + c.arch + "'; gcop runs " + kArchitectures, Code::unsupported);
+  bool qwen = c.arch != "llama";
   c.vocab = integer_field(json, "vocab_size", path);
   c.hidden = integer_field(json, "hidden_size", path);
   c.layers = integer_field(json, "num_hidden_layers", path);
@@ -35,22 +34,36 @@ Config read_config(const std::string &path) {
   c.context = integer_field(json, "max_position_embeddings", path);
   c.rms_eps = real_field(json, "rms_norm_eps", path, 1e-6);
   c.head_dim = integer_field(json, "head_dim", path, c.heads > 0 ? c.hidden / c.heads : 0);
-  c.qkv_bias = qwen;
+  c.qkv_bias = c.arch == "qwen2";
+  c.qk_norm = c.arch == "qwen3";
 
   // Older files say rope_theta and rope_scaling, newer ones put both into rope_parameters.
-  c.rope_theta = real_field(json, "rope_theta", path, 10000.0);
+  c.rope.theta = real_field(json, "rope_theta", path, 10000.0);
   for (const char *name : {"rope_scaling", "rope_parameters"}) {
     const Json &rope = field(json, name, path);
     if (rope.is_null()) continue;
     const char *key = field(rope, "rope_type", path).is_null() ? "type" : "rope_type";
-    std::string type = field(rope, key, path).is_null() ? "default" : text_field(rope, key, path);
-    if (type != "default") unsupported(std::string(name) + " '" + type + "'");
-    c.rope_theta = real_field(rope, "rope_theta", path, c.rope_theta);
+    c.rope.type = field(rope, key, path).is_null() ? "default" : text_field(rope, key, path);
+    c.rope.theta = real_field(rope, "rope_theta", path, c.rope.theta);
+    c.rope.factor = real_field(rope, "factor", path, 1);
+    c.rope.original_context = integer_field(rope, "original_max_position_embeddings", path, c.context);
+    c.rope.low_freq_factor = real_field(rope, "low_freq_factor", path, c.rope.low_freq_factor);
+    c.rope.high_freq_factor = real_field(rope, "high_freq_factor", path, c.rope.high_freq_factor);
+    c.rope.beta_fast = real_field(rope, "beta_fast", path, c.rope.beta_fast);
+    c.rope.beta_slow = real_field(rope, "beta_slow", path, c.rope.beta_slow);
+    c.rope.attention_factor = real_field(rope, "attention_factor", path, 0);
+    if (c.rope.type == "llama3")
+      for (const char *needed : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"})
+        if (field(rope, needed, path).is_null())
+          fail("'" + path + "': " + name + " of type llama3 lacks '" + needed + "'");
+    for (const char *other : {"mscale", "mscale_all_dim"})
+      if (!field(rope, other, path).is_null()) unsupported(std::string(name) + "." + other);
+    if (!flag_field(rope, "truncate", path, true)) unsupported(std::string(name) + ".truncate = false");
     if (real_field(rope, "partial_rotary_factor", path, 1) != 1) unsupported("partial_rotary_factor");
   }
   if (real_field(json, "partial_rotary_factor", path, 1) != 1) unsupported("partial_rotary_factor");
   if (qwen && flag_field(json, "use_sliding_window", path, false)) unsupported("use_sliding_window");
-  if (!qwen && flag_field(json, "attention_bias", path, false)) unsupported("attention_bias");
+  if (c.arch != "qwen2" && flag_field(json, "attention_bias", path, false)) unsupported("attention_bias");
   if (flag_field(json, "mlp_bias", path, false)) unsupported("mlp_bias");
   const Json &act = field(json, "hidden_act", path);
   if (!act.is_null() && act != "silu") unsupported("hidden_act " + act.dump());

@@ -117,9 +117,26 @@ void add_role_ids(Json &json, const TokenizerData &tokenizer) {
   if (tokenizer.pad >= 0) json["pad_token_id"] = tokenizer.pad;
 }
 
+Json rope_json(const Rope &rope) {
+  Json json = {{"rope_type", rope.type}, {"factor", rope.factor}};
+  if (rope.type != "linear") json["original_max_position_embeddings"] = rope.original_context;
+  if (rope.type == "llama3") {
+    json["low_freq_factor"] = rope.low_freq_factor;
+    json["high_freq_factor"] = rope.high_freq_factor;
+  }
+  if (rope.type == "yarn") {
+    json["beta_fast"] = rope.beta_fast;
+    json["beta_slow"] = rope.beta_slow;
+    if (rope.attention_factor > 0) json["attention_factor"] = rope.attention_factor;
+  }
+  return json;
+}
+
 Json config_json(const Config &c, const TokenizerData &tokenizer, StoredAs stored_as) {
-  bool qwen = c.arch == "qwen2";
-  Json json = {{"architectures", Json::array({qwen ? "Qwen2ForCausalLM" : "LlamaForCausalLM"})},
+  const char *name = c.arch == "qwen2"   ? "Qwen2ForCausalLM"
+                     : c.arch == "qwen3" ? "Qwen3ForCausalLM"
+                                         : "LlamaForCausalLM";
+  Json json = {{"architectures", Json::array({name})},
                {"model_type", c.arch},
                {"vocab_size", c.vocab},
                {"hidden_size", c.hidden},
@@ -130,7 +147,7 @@ Json config_json(const Config &c, const TokenizerData &tokenizer, StoredAs store
                {"intermediate_size", c.intermediate},
                {"max_position_embeddings", c.context},
                {"rms_norm_eps", c.rms_eps},
-               {"rope_theta", c.rope_theta},
+               {"rope_theta", c.rope.theta},
                {"hidden_act", "silu"},
                {"attention_dropout", 0.0},
                {"initializer_range", 0.02},
@@ -138,12 +155,10 @@ Json config_json(const Config &c, const TokenizerData &tokenizer, StoredAs store
                {"use_cache", true},
                {"torch_dtype", stored_as == StoredAs::f32 ? "float32" : "bfloat16"},
                {"transformers_version", "4.46.0"}};  // whose format this is; newer ones warn where none is named
-  if (qwen) {
-    json["use_sliding_window"] = false;
-  } else {
-    json["attention_bias"] = false;
-    json["mlp_bias"] = false;
-  }
+  if (c.arch != "llama") json["use_sliding_window"] = false;
+  if (c.arch != "qwen2") json["attention_bias"] = false;
+  if (c.arch == "llama") json["mlp_bias"] = false;
+  if (c.rope.type != "default") json["rope_scaling"] = rope_json(c.rope);
   add_role_ids(json, tokenizer);
   if (tokenizer.eos >= 0) json["eos_token_id"] = tokenizer.eos;
   return json;

@@ -250,7 +250,7 @@ Result<> Instance::load(const std::string &name, const std::string &dir) {
   if (!file) return file.error();
   const auto shape = [](const Config &c) {
     return std::make_tuple(c.arch, c.vocab, c.hidden, c.layers, c.heads, c.kv_heads, c.head_dim, c.intermediate, c.tied,
-                           c.qkv_bias);
+                           c.rope.type, c.rope.theta, c.rope.factor);
   };
   if (shape((*file)->config()) != shape(config_))
     return invalid("'" + dir + "' holds a model of another shape than '" + settings_.name +

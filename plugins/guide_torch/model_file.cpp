@@ -68,6 +68,10 @@ std::vector<TensorSpec> tensor_specs(const Config &c) {
     if (c.qkv_bias) specs.push_back({p + "self_attn.k_proj.bias", {kv}});
     specs.push_back({p + "self_attn.v_proj.weight", {kv, c.hidden}});
     if (c.qkv_bias) specs.push_back({p + "self_attn.v_proj.bias", {kv}});
+    if (c.qk_norm) {
+      specs.push_back({p + "self_attn.q_norm.weight", {c.head_dim}});
+      specs.push_back({p + "self_attn.k_norm.weight", {c.head_dim}});
+    }
     specs.push_back({p + "self_attn.o_proj.weight", {c.hidden, q}});
     specs.push_back({p + "post_attention_layernorm.weight", {c.hidden}});
     specs.push_back({p + "mlp.gate_proj.weight", {c.intermediate, c.hidden}});
@@ -80,8 +84,8 @@ std::vector<TensorSpec> tensor_specs(const Config &c) {
 }
 
 Result<> check_config(const Config &c) {
-  if (c.arch != "llama" && c.arch != "qwen2")
-    return Error{Code::unsupported, "architecture '" + c.arch + "' is not supported; gcop runs llama and qwen2", {}};
+  if (c.arch != "llama" && c.arch != "qwen2" && c.arch != "qwen3")
+    return Error{Code::unsupported, "architecture '" + c.arch + "' is not supported; gcop runs " + kArchitectures, {}};
   struct Size {
     const char *name;
     int64_t value, most;
@@ -100,9 +104,9 @@ Result<> check_config(const Config &c) {
     return invalid("head_dim is " + std::to_string(c.head_dim) + "; rotary positions need an even one");
   if (!(c.rms_eps >= 0 && c.rms_eps < 1))
     return invalid("rms_eps is " + std::to_string(c.rms_eps) + "; 0 to 1 is possible");
-  if (!(c.rope_theta > 1)) return invalid("rope_theta is " + std::to_string(c.rope_theta) + "; it must be above 1");
   if (c.qkv_bias != (c.arch == "qwen2")) return invalid("qkv_bias goes with qwen2 and only with it");
-  return Unit{};
+  if (c.qk_norm != (c.arch == "qwen3")) return invalid("qk_norm goes with qwen3 and only with it");
+  return check_rope(c.rope);
 }
 
 }  // namespace gcop::guide_torch

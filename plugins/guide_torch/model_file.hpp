@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "rope.hpp"
 #include "tokenizer.hpp"
 
 namespace gcop::guide_torch {
@@ -19,23 +20,27 @@ namespace gcop::guide_torch {
 // o_proj [hidden, heads*head_dim], gate_proj and up_proj [intermediate, hidden], down_proj [hidden, intermediate].
 // Rotary layout is Hugging Face's (rotate the two halves of a head), also when the file came from llama.cpp.
 struct Config {
-  std::string arch;  // "llama" or "qwen2"
+  std::string arch;  // "llama", "qwen2" or "qwen3"
   int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0;
   int64_t context = 0;  // positions the model was made for
-  double rms_eps = 1e-6, rope_theta = 10000;
+  double rms_eps = 1e-6;
+  Rope rope;
   bool tied = false;      // lm_head.weight is model.embed_tokens.weight; then has("lm_head.weight") is false
-  bool qkv_bias = false;  // q_proj, k_proj, v_proj have a .bias
+  bool qkv_bias = false;  // q_proj, k_proj, v_proj have a .bias: qwen2
+  bool qk_norm = false;   // each head of q and k is RMS-normalised before it is rotated: qwen3
 };
 
 // Every tensor name a model of this configuration has, in canonical order, with its shape. Names are Hugging Face's:
 // model.embed_tokens.weight, model.layers.N.{input_layernorm,post_attention_layernorm}.weight,
-// model.layers.N.self_attn.{q,k,v,o}_proj.weight (.bias), model.layers.N.mlp.{gate,up,down}_proj.weight,
-// model.norm.weight, lm_head.weight unless tied.
+// model.layers.N.self_attn.{q,k,v,o}_proj.weight (.bias), model.layers.N.self_attn.{q,k}_norm.weight [head_dim],
+// model.layers.N.mlp.{gate,up,down}_proj.weight, model.norm.weight, lm_head.weight unless tied.
 struct TensorSpec {
   std::string name;
   std::vector<int64_t> shape;
 };
 std::vector<TensorSpec> tensor_specs(const Config &config);
+
+inline constexpr const char *kArchitectures = "llama, qwen2 and qwen3";  // for messages
 
 // Says what is wrong with a configuration (sizes that cannot be, an unknown architecture); for files and for
 // configurations made by hand.

@@ -64,6 +64,18 @@ void decode_q5_0(const uint8_t *in, float *out, size_t n) {
   }
 }
 
+// Q5_1: scale and minimum, then as in Q5_0.
+void decode_q5_1(const uint8_t *in, float *out, size_t n) {
+  for (size_t block = 0; block < n / 32; ++block, in += 24, out += 32) {
+    float d = half_at(in), m = half_at(in + 2);
+    uint32_t high = load<uint32_t>(in + 4);
+    for (int i = 0; i < 16; ++i) {
+      out[i] = static_cast<float>((in[8 + i] & 15) | (high >> i & 1) << 4) * d + m;
+      out[i + 16] = static_cast<float>((in[8 + i] >> 4) | (high >> (i + 16) & 1) << 4) * d + m;
+    }
+  }
+}
+
 void decode_q8_0(const uint8_t *in, float *out, size_t n) {
   for (size_t block = 0; block < n / 32; ++block, in += 34, out += 32) {
     float d = half_at(in);
@@ -71,12 +83,14 @@ void decode_q8_0(const uint8_t *in, float *out, size_t n) {
   }
 }
 
-// Q4_K: 8 groups of 32 share an fp16 scale and minimum; each group's 6-bit scale and minimum are packed in 12 bytes:
-// groups 0..3 in the low six bits of bytes 0..7, groups 4..7 in the nibbles of bytes 8..11 plus the spare top bits.
-void decode_q4_k(const uint8_t *in, float *out, size_t n) {
-  for (size_t block = 0; block < n / 256; ++block, in += 144) {
+// Q4_K and Q5_K: 8 groups of 32 share an fp16 scale and minimum; each group's 6-bit scale and minimum are packed in 12
+// bytes: groups 0..3 in the low six bits of bytes 0..7, groups 4..7 in the nibbles of bytes 8..11 plus the spare top
+// bits. Q5_K has 32 bytes more, of which byte i's bit g is the fifth bit of value i in group g.
+template <bool kFifthBit>
+void decode_45_k(const uint8_t *in, float *out, size_t n) {
+  for (size_t block = 0; block < n / 256; ++block, in += kFifthBit ? 176 : 144) {
     float d = half_at(in), dmin = half_at(in + 2);
-    const uint8_t *packed = in + 4, *nibbles = in + 16;
+    const uint8_t *packed = in + 4, *fifth = in + 16, *nibbles = kFifthBit ? in + 48 : in + 16;
     for (int g = 0; g < 8; ++g, out += 32) {
       int scale, low;
       if (g < 4) {
@@ -88,7 +102,11 @@ void decode_q4_k(const uint8_t *in, float *out, size_t n) {
       }
       float step = d * static_cast<float>(scale), base = dmin * static_cast<float>(low);
       const uint8_t *q = nibbles + 32 * (g / 2);
-      for (int i = 0; i < 32; ++i) out[i] = step * static_cast<float>(g % 2 ? q[i] >> 4 : q[i] & 15) - base;
+      for (int i = 0; i < 32; ++i) {
+        int value = g % 2 ? q[i] >> 4 : q[i] & 15;
+        if constexpr (kFifthBit) value |= (fifth[i] >> g & 1) << 4;
+        out[i] = step * static_cast<float>(value) - base;
+      }
     }
   }
 }
@@ -113,9 +131,17 @@ void decode_q6_k(const uint8_t *in, float *out, size_t n) {
 }
 
 constexpr Encoding kEncodings[] = {
-    {0, "F32", 1, 4, decode_f32},     {1, "F16", 1, 2, decode_f16},        {30, "BF16", 1, 2, decode_bf16},
-    {2, "Q4_0", 32, 18, decode_q4_0}, {3, "Q4_1", 32, 20, decode_q4_1},    {6, "Q5_0", 32, 22, decode_q5_0},
-    {8, "Q8_0", 32, 34, decode_q8_0}, {12, "Q4_K", 256, 144, decode_q4_k}, {14, "Q6_K", 256, 210, decode_q6_k},
+    {0, "F32", 1, 4, decode_f32},
+    {1, "F16", 1, 2, decode_f16},
+    {30, "BF16", 1, 2, decode_bf16},
+    {2, "Q4_0", 32, 18, decode_q4_0},
+    {3, "Q4_1", 32, 20, decode_q4_1},
+    {6, "Q5_0", 32, 22, decode_q5_0},
+    {7, "Q5_1", 32, 24, decode_q5_1},
+    {8, "Q8_0", 32, 34, decode_q8_0},
+    {12, "Q4_K", 256, 144, decode_45_k<false>},
+    {13, "Q5_K", 256, 176, decode_45_k<true>},
+    {14, "Q6_K", 256, 210, decode_q6_k},
 };
 
 }  // namespace

@@ -55,9 +55,11 @@ ModelView::ModelView(const Config &config, const Layout &layout, const float *ar
     const std::string base = "model.layers." + std::to_string(i) + ".";
     const auto get = [&](const char *name) { return at.at(base + name); };
     const auto bias = [&](const char *name) { return config.qkv_bias ? get(name) : nullptr; };
+    const auto head_norm = [&](const char *name) { return config.qk_norm ? get(name) : nullptr; };
     layers.push_back({get("input_layernorm.weight"), get("self_attn.q_proj.weight"), get("self_attn.k_proj.weight"),
                       get("self_attn.v_proj.weight"), bias("self_attn.q_proj.bias"), bias("self_attn.k_proj.bias"),
-                      bias("self_attn.v_proj.bias"), get("self_attn.o_proj.weight"),
+                      bias("self_attn.v_proj.bias"), head_norm("self_attn.q_norm.weight"),
+                      head_norm("self_attn.k_norm.weight"), get("self_attn.o_proj.weight"),
                       get("post_attention_layernorm.weight"), get("mlp.gate_proj.weight"), get("mlp.up_proj.weight"),
                       get("mlp.down_proj.weight")});
   }

@@ -50,7 +50,7 @@ struct Layout {
 
 // Pointers into one arena, as the forward pass wants them.
 struct LayerView {
-  const float *norm1, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *norm2, *gate, *up, *down;
+  const float *norm1, *q, *k, *v, *q_bias, *k_bias, *v_bias, *q_norm, *k_norm, *o, *norm2, *gate, *up, *down;
 };
 struct ModelView {
   ModelView(const Config &config, const Layout &layout, const float *arena);

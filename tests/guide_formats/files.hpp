@@ -130,9 +130,10 @@ inline Config tiny_config(const std::string &arch) {
   c.intermediate = 12;
   c.context = 64;
   c.rms_eps = 1e-5;
-  c.rope_theta = 5000;
+  c.rope.theta = 5000;
   c.tied = arch == "llama";
   c.qkv_bias = arch == "qwen2";
+  c.qk_norm = arch == "qwen3";
   return c;
 }
 
@@ -160,7 +161,7 @@ inline GgufBuilder tiny_gguf(const Config &c, const std::map<std::string, std::v
   size("attention.head_count", c.heads);
   size("attention.head_count_kv", c.kv_heads);
   file.put_f32(p + "attention.layer_norm_rms_epsilon", static_cast<float>(c.rms_eps));
-  file.put_f32(p + "rope.freq_base", static_cast<float>(c.rope_theta));
+  file.put_f32(p + "rope.freq_base", static_cast<float>(c.rope.theta));
   TokenizerData tokenizer = make_byte_tokenizer();
   std::vector<int32_t> types(tokenizer.tokens.size(), 1);
   for (const AddedToken &token : tokenizer.added) types[static_cast<size_t>(token.id)] = 3;
@@ -180,6 +181,8 @@ inline GgufBuilder tiny_gguf(const Config &c, const std::map<std::string, std::v
                                                                  {"self_attn.q_proj", "attn_q"},
                                                                  {"self_attn.k_proj", "attn_k"},
                                                                  {"self_attn.v_proj", "attn_v"},
+                                                                 {"self_attn.q_norm", "attn_q_norm"},
+                                                                 {"self_attn.k_norm", "attn_k_norm"},
                                                                  {"self_attn.o_proj", "attn_output"},
                                                                  {"mlp.gate_proj", "ffn_gate"},
                                                                  {"mlp.up_proj", "ffn_up"},

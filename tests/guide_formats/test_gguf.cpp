@@ -25,7 +25,7 @@ std::string open_bytes(const TempFolder &folder, const std::string &bytes) {
 
 TEST_CASE("a GGUF gives configuration, tokenizer and weights under Hugging Face's names and in its layout") {
   TempFolder folder;
-  for (const char *arch : {"llama", "qwen2"}) {
+  for (const char *arch : {"llama", "qwen2", "qwen3"}) {
     CAPTURE(arch);
     Config c = tiny_config(arch);
     auto weights = tiny_weights(c), stored = weights;
@@ -48,9 +48,10 @@ TEST_CASE("a GGUF gives configuration, tokenizer and weights under Hugging Face'
     CHECK(got.intermediate == 12);
     CHECK(got.context == 64);
     CHECK(got.rms_eps == doctest::Approx(1e-5));
-    CHECK(got.rope_theta == 5000);
+    CHECK(got.rope.theta == 5000);
     CHECK(got.tied == c.tied);
     CHECK(got.qkv_bias == c.qkv_bias);
+    CHECK(got.qk_norm == c.qk_norm);
     CHECK((*file)->has("lm_head.weight") == !c.tied);
     for (const TensorSpec &spec : tensor_specs(c)) {
       CAPTURE(spec.name);
@@ -198,7 +199,9 @@ TEST_CASE("a lying header is refused before anything is allocated") {
   has(why([](GgufBuilder &f) { f.put_u32("llama.block_count", 3); }), "lacks the tensor 'model.layers.2.");
   has(why([](GgufBuilder &f) { f.put_u32("llama.block_count", 1); }), "no place");
   has(why([](GgufBuilder &f) { f.put_text("llama.block_count", "two"); }), "should be an integer");
-  has(why([](GgufBuilder &f) { f.put_text("llama.rope.scaling.type", "yarn"); }), "rope.scaling");
+  has(why([](GgufBuilder &f) { f.put_text("llama.rope.scaling.type", "yarn"); }), "rope.scaling.factor");
+  has(why([](GgufBuilder &f) { f.put_text("llama.rope.scaling.type", "longrope"); }), "'longrope'");
+  has(why([](GgufBuilder &f) { f.floats("rope_freqs.weight", {2}, {3, 5}); }), "not those of Llama 3");
   has(why([](GgufBuilder &f) { f.values.erase("llama.context_length"); }), "llama.context_length");
   has(why([](GgufBuilder &f) { f.put_text("tokenizer.ggml.model", "llama"); }), "'llama' tokenizer");
   has(why([](GgufBuilder &f) { f.put_text("tokenizer.ggml.pre", "tekken"); }), "'tekken'");

@@ -32,7 +32,7 @@ void change_json(const std::string &path, const Json &patch) {
 
 TEST_CASE("a directory that was written is read back bit for bit") {
   TempFolder folder;
-  for (const char *arch : {"llama", "qwen2"}) {
+  for (const char *arch : {"llama", "qwen2", "qwen3"}) {
     CAPTURE(arch);
     Model model = save_tiny(folder / arch, arch);
     auto file = ModelFile::open(folder / arch);
@@ -40,7 +40,7 @@ TEST_CASE("a directory that was written is read back bit for bit") {
     const Config &c = (*file)->config();
     CHECK(c.arch == arch);
     CHECK(c.head_dim == 4);
-    CHECK(c.rope_theta == 5000);
+    CHECK(c.rope.theta == 5000);
     CHECK(c.rms_eps == 1e-5);
     CHECK(c.tied == model.config.tied);
     for (const auto &[name, values] : model.weights) CHECK(read_tensor(**file, name) == values);
@@ -119,8 +119,12 @@ TEST_CASE("configurations this project would run wrongly are refused by name") {
     CHECK(text.find(part) != std::string::npos);
   };
   CHECK(why(Json::object()) == "");
-  has(why({{"model_type", "qwen3"}}), "'qwen3'");
-  has(why({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}), "llama3");
+  has(why({{"model_type", "mamba"}}), "'mamba'");
+  has(why({{"model_type", "qwen3"}}), "q_norm.weight");
+  has(why({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}), "low_freq_factor");
+  has(why({{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 8.0}}}}), "'longrope'");
+  has(why({{"rope_scaling", {{"type", "yarn"}, {"factor", 0.5}}}}), "factor is 0.5");
+  has(why({{"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}, {"mscale", 1.0}}}}), "mscale");
   has(why({{"attention_bias", true}}), "attention_bias");
   has(why({{"hidden_act", "gelu"}}), "gelu");
   has(why({{"quantization_config", {{"bits", 4}}}}), "quantization_config");
@@ -131,7 +135,7 @@ TEST_CASE("configurations this project would run wrongly are refused by name") {
   has(why({{"num_hidden_layers", nullptr}}), "num_hidden_layers");
   has(why({{"num_key_value_heads", 3}}), "heads");
   CHECK(why({{"rope_theta", nullptr}, {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 7000.0}}}}) == "");
-  CHECK((*ModelFile::open(folder / "m"))->config().rope_theta == 7000);
+  CHECK((*ModelFile::open(folder / "m"))->config().rope.theta == 7000);
   write_file(config, good.substr(0, good.size() / 2));
   has(why_not(folder / "m"), "config.json' is not valid JSON");
   write_file(config, good);

@@ -173,12 +173,14 @@ def write_quants(out):
     random.seed(7)
     types = gguf.GGMLQuantizationType
     rows = []
-    for kind in (types.F32, types.F16, types.BF16, types.Q4_0, types.Q4_1, types.Q5_0, types.Q8_0, types.Q4_K, types.Q6_K):
+    for kind in (types.F32, types.F16, types.BF16, types.Q4_0, types.Q4_1, types.Q5_0, types.Q8_0, types.Q4_K, types.Q6_K,
+                 types.Q5_1, types.Q5_K):
         per_block, size = gguf.GGML_QUANT_SIZES[kind]
         blocks = 64 // per_block if per_block < 64 else 1
         raw = bytearray(random.randbytes(blocks * size))
         # Random bits make scales infinite; these are the places of fp16 scales in each block.
-        places = {types.Q4_0: [0], types.Q4_1: [0, 2], types.Q5_0: [0], types.Q8_0: [0], types.Q4_K: [0, 2], types.Q6_K: [208]}
+        places = {types.Q4_0: [0], types.Q4_1: [0, 2], types.Q5_0: [0], types.Q8_0: [0], types.Q4_K: [0, 2], types.Q6_K: [208],
+                  types.Q5_1: [0, 2], types.Q5_K: [0, 2]}
         for block in range(blocks):
             for place in places.get(kind, []):
                 at = block * size + place

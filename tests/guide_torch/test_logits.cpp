@@ -1,0 +1,92 @@
+// Logits of the engine's own forward pass beside transformers', for every architecture, rotary variant and way of
+// storing weights (tests/reference/tiny_models.py).
+#include <cmath>
+#include <fstream>
+
+#include "crew.hpp"
+#include "forward.hpp"
+#include "tiny_model.hpp"
+
+using namespace gcop::guide_torch;
+
+namespace {
+
+// A model in the engine's own parts, one sequence at a time.
+struct Probe {
+  explicit Probe(const std::string &path)
+      : file(open(path)),
+        layout(file->config()),
+        arena(read(*file, layout, crew)),
+        view(file->config(), layout, arena->data()),
+        pool(file->config(), size_t{64} << 20),
+        forward(file->config(), file->config().context, crew, *pick_kernels()) {}
+
+  static std::unique_ptr<ModelFile> open(const std::string &path) {
+    auto file = ModelFile::open(path);
+    REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
+    return std::move(*file);
+  }
+  static std::shared_ptr<Arena> read(const ModelFile &file, const Layout &layout, Crew &crew) {
+    auto arena = read_weights(file, layout, crew);
+    REQUIRE(arena);
+    return *arena;
+  }
+
+  // Logits at each position, [position][vocab].
+  std::vector<std::vector<float>> logits(const std::vector<int32_t> &tokens) {
+    std::vector<int32_t> blocks;
+    for (int32_t i = 0; i < blocks_for(static_cast<int64_t>(tokens.size())); ++i) blocks.push_back(pool.take());
+    std::vector<Row> rows;
+    for (size_t i = 0; i < tokens.size(); ++i) rows.push_back({tokens[i], static_cast<int32_t>(i), blocks.data()});
+    forward.run(view, pool, rows);
+    std::vector<std::vector<float>> out;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const HeadRow row{static_cast<int>(i), 1};
+      forward.head(view, {&row, 1});
+      const LogitColumn column = forward.column(0);
+      out.emplace_back();
+      for (int v = 0; v < column.vocab; ++v) out.back().push_back(column.at(v));
+    }
+    for (int32_t block : blocks) pool.release(block);
+    return out;
+  }
+
+  Crew crew{2};
+  std::unique_ptr<ModelFile> file;
+  Layout layout;
+  std::shared_ptr<Arena> arena;
+  ModelView view;
+  KvPool pool;
+  Forward forward;
+};
+
+}  // namespace
+
+TEST_CASE("logits equal transformers' for every architecture, rotary variant and stored type") {
+  std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
+  const nlohmann::json golden = nlohmann::json::parse(file);
+  REQUIRE(golden.size() == 7);
+  double worst = 0;
+  for (const auto &model : golden) {
+    CAPTURE(model["name"].get<std::string>());
+    std::vector<std::vector<float>> first;
+    for (const auto &[dtype, shards] : {std::pair{"F32", 1}, std::pair{"BF16", 3}, std::pair{"F16", 1}}) {
+      CAPTURE(dtype);
+      const tiny::Directory directory(model["config"], dtype, static_cast<size_t>(shards));
+      Probe probe(directory.path());
+      const std::vector<std::vector<float>> got = probe.logits(model["tokens"]);
+      if (first.empty())
+        first = got;
+      else
+        CHECK(got == first);  // the values are such that all three types hold them exactly
+    }
+    for (size_t i = 0; i < model["positions"].size(); ++i) {
+      const std::vector<double> want = model["logits"][i];
+      REQUIRE(want.size() == 87);
+      for (size_t j = 0; j < want.size(); ++j)
+        worst = std::max(worst, std::abs(want[j] - static_cast<double>(first[model["positions"][i]][3 * j])));
+    }
+    CHECK(worst <= 1e-3);
+  }
+  MESSAGE("largest difference " << worst);
+}
