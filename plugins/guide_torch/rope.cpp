@@ -22,9 +22,10 @@ Result<> check_rope(const Rope &rope) {
   if (!(rope.theta > 1) || !std::isfinite(rope.theta)) return bad("rope_theta", rope.theta, "it must be above 1");
   if (rope.type == "default") return Unit{};
   if (rope.type != "linear" && rope.type != "llama3" && rope.type != "yarn")
-    return Error{Code::unsupported,
-                 "rotary positions of type '" + rope.type + "' are not supported; gcop runs default, linear, llama3 and yarn",
-                 {}};
+    return Error{
+        Code::unsupported,
+        "rotary positions of type '" + rope.type + "' are not supported; gcop runs default, linear, llama3 and yarn",
+        {}};
   if (!(rope.factor >= 1) || !std::isfinite(rope.factor)) return bad("factor", rope.factor, "it must be at least 1");
   if (rope.type == "linear") return Unit{};
   if (rope.original_context < 1)

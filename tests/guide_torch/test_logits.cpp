@@ -3,6 +3,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "backward.hpp"
 #include "crew.hpp"
 #include "forward.hpp"
 #include "tiny_model.hpp"
@@ -89,4 +90,42 @@ TEST_CASE("logits equal transformers' for every architecture, rotary variant and
     CHECK(worst <= 1e-3);
   }
   MESSAGE("largest difference " << worst);
+}
+
+TEST_CASE("the loss and every parameter's gradient equal those of torch's autograd on transformers' models") {
+  std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
+  for (const auto &model : nlohmann::json::parse(file)) {
+    CAPTURE(model["name"].get<std::string>());
+    const tiny::Directory directory(model["config"], "F32", 1);
+    const Probe probe(directory.path());
+    const std::vector<int32_t> tokens = model["tokens"];
+    std::vector<uint8_t> mask(tokens.size(), 1);
+    std::fill_n(mask.begin(), model["prompt"].get<int>(), uint8_t{0});
+    const uint64_t offsets[] = {0, tokens.size()};
+    gcop_loss_options options{};
+    options.struct_size = sizeof options;
+    gcop_train_request request{};
+    request.struct_size = sizeof request;
+    request.n = 1;
+    request.offsets = offsets;
+    request.tokens = tokens.data();
+    request.mask = mask.data();
+    request.loss = &options;
+    Arena gradients(probe.layout.floats);
+    Backward backward(probe.file->config(), probe.layout, *probe.arena, gradients, static_cast<int64_t>(tokens.size()),
+                      1);
+    const auto done = backward.run(request, 0, 1, LossScale{1, tokens.size() - model["prompt"].get<size_t>()});
+    REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
+    CHECK(backward.sums().loss == doctest::Approx(model["loss"].get<double>()).epsilon(1e-6));
+    CHECK(model["gradients"].size() == probe.layout.parameters.size());
+    for (const Parameter &p : probe.layout.parameters) {
+      CAPTURE(p.name);
+      double square = 0;
+      const float *const g = gradients.data() + p.offset;
+      for (size_t i = 0; i < p.count; ++i) square += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+      const std::vector<double> want = model["gradients"][p.name];
+      CHECK(std::sqrt(square) == doctest::Approx(want[0]).epsilon(2e-5));
+      CHECK(std::abs(static_cast<double>(g[0]) - want[1]) <= 1e-5 * (want[0] + std::abs(want[1])));
+    }
+  }
 }

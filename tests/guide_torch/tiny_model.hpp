@@ -70,7 +70,8 @@ inline uint16_t half_bits(float value) {
   return static_cast<uint16_t>(sign | (((bits >> 23 & 255) - 112) << 10) | (bits >> 13 & 1023));
 }
 
-inline void write_safetensors(const std::string &path, const std::vector<TensorSpec> &tensors, const std::string &dtype) {
+inline void write_safetensors(const std::string &path, const std::vector<TensorSpec> &tensors,
+                              const std::string &dtype) {
   Json header = Json::object();
   std::string data;
   for (const TensorSpec &spec : tensors) {

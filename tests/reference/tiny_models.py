@@ -3,8 +3,9 @@
 
     tiny_models.py OUT.json
 
-Writes [{"name", "config", "tokens", "positions", "logits"}]: fp32 logits of every third vocabulary entry at some
-positions. tests/guide_torch/tiny_model.hpp fills the same weights. Made with torch 2.11 and transformers 5.17.
+Writes [{"name", "config", "tokens", "positions", "logits", "prompt", "loss", "gradients"}]: fp32 logits of every third
+vocabulary entry at some positions; the mean negative log-likelihood of the tokens after the first `prompt`, and the
+norm and first value of each parameter's gradient. tests/guide_torch/tiny_model.hpp fills the same weights. Made with torch 2.11 and transformers 5.17.
 """
 import json
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-VOCAB, LENGTH, POSITIONS = 259, 120, [0, 7, 31, 64, 119]
+VOCAB, LENGTH, POSITIONS, PROMPT = 259, 120, [0, 7, 31, 64, 119], 20
 BASE = {"vocab_size": VOCAB, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
         "head_dim": 16, "intermediate_size": 96, "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "tie_word_embeddings": True}
@@ -73,10 +74,15 @@ def main():
         with torch.no_grad():
             for key, parameter in model.named_parameters():
                 parameter.copy_(weights(key, tuple(parameter.shape)))
-            logits = model(torch.tensor([tokens])).logits[0]
+        logits = model(torch.tensor([tokens])).logits[0]
+        loss = torch.nn.functional.cross_entropy(logits[PROMPT - 1:-1], torch.tensor(tokens[PROMPT:]))
+        loss.backward()
+        gradients = {key: [float(f"{float(v):.6g}") for v in (p.grad.norm(), p.grad.flatten()[0])]
+                     for key, p in model.named_parameters()}
         rows = [[round(float(v), 5) for v in logits[p, ::3]] for p in POSITIONS]
         print(name, "largest", max(map(max, rows)), "smallest", min(map(min, rows)))
-        out.append({"name": name, "config": fields, "tokens": tokens, "positions": POSITIONS, "logits": rows})
+        out.append({"name": name, "config": fields, "tokens": tokens, "positions": POSITIONS, "logits": rows,
+                    "prompt": PROMPT, "loss": float(loss), "gradients": gradients})
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         file.write("[" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in out) + "]\n")
 
