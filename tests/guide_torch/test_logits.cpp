@@ -6,6 +6,7 @@
 #include "backward.hpp"
 #include "crew.hpp"
 #include "forward.hpp"
+#include "plugged.hpp"
 #include "tiny_model.hpp"
 
 using namespace gcop::guide_torch;
@@ -61,6 +62,27 @@ struct Probe {
   Forward forward;
 };
 
+// The mean negative log-likelihood of tokens [from, end), as a training step computes it; adds to the gradients.
+double trained_loss(const Probe &probe, const std::vector<int32_t> &tokens, size_t from, size_t end, Arena &gradients) {
+  std::vector<uint8_t> mask(tokens.size());
+  std::fill(mask.begin() + static_cast<std::ptrdiff_t>(from), mask.begin() + static_cast<std::ptrdiff_t>(end), 1);
+  const uint64_t offsets[] = {0, tokens.size()};
+  gcop_loss_options options{};
+  options.struct_size = sizeof options;
+  gcop_train_request request{};
+  request.struct_size = sizeof request;
+  request.n = 1;
+  request.offsets = offsets;
+  request.tokens = tokens.data();
+  request.mask = mask.data();
+  request.loss = &options;
+  Backward backward(probe.file->config(), probe.layout, *probe.arena, gradients, static_cast<int64_t>(tokens.size()),
+                    1);
+  const auto done = backward.run(request, 0, 1, LossScale{1, end - from});
+  REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
+  return backward.sums().loss;
+}
+
 }  // namespace
 
 TEST_CASE("logits equal transformers' for every architecture, rotary variant and stored type") {
@@ -99,24 +121,9 @@ TEST_CASE("the loss and every parameter's gradient equal those of torch's autogr
     const tiny::Directory directory(model["config"], "F32", 1);
     const Probe probe(directory.path());
     const std::vector<int32_t> tokens = model["tokens"];
-    std::vector<uint8_t> mask(tokens.size(), 1);
-    std::fill_n(mask.begin(), model["prompt"].get<int>(), uint8_t{0});
-    const uint64_t offsets[] = {0, tokens.size()};
-    gcop_loss_options options{};
-    options.struct_size = sizeof options;
-    gcop_train_request request{};
-    request.struct_size = sizeof request;
-    request.n = 1;
-    request.offsets = offsets;
-    request.tokens = tokens.data();
-    request.mask = mask.data();
-    request.loss = &options;
     Arena gradients(probe.layout.floats);
-    Backward backward(probe.file->config(), probe.layout, *probe.arena, gradients, static_cast<int64_t>(tokens.size()),
-                      1);
-    const auto done = backward.run(request, 0, 1, LossScale{1, tokens.size() - model["prompt"].get<size_t>()});
-    REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
-    CHECK(backward.sums().loss == doctest::Approx(model["loss"].get<double>()).epsilon(1e-6));
+    const double loss = trained_loss(probe, tokens, model["prompt"], tokens.size(), gradients);
+    CHECK(loss == doctest::Approx(model["loss"].get<double>()).epsilon(1e-6));
     CHECK(model["gradients"].size() == probe.layout.parameters.size());
     for (const Parameter &p : probe.layout.parameters) {
       CAPTURE(p.name);
@@ -128,4 +135,30 @@ TEST_CASE("the loss and every parameter's gradient equal those of torch's autogr
       CHECK(std::abs(static_cast<double>(g[0]) - want[1]) <= 1e-5 * (want[0] + std::abs(want[1])));
     }
   }
+}
+
+TEST_CASE("the log-probability that comes with a sampled token is the one that training computes") {
+  std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
+  double worst = 0;
+  for (const auto &model : nlohmann::json::parse(file)) {
+    CAPTURE(model["name"].get<std::string>());
+    const tiny::Directory directory(model["config"], "BF16", 1);
+    const Probe probe(directory.path());
+    const plugged::Model guide(nlohmann::json{{"model", directory.path()}}.dump());
+    std::vector<int32_t> tokens = model["tokens"];
+    plugged::Ask ask;
+    ask.temperature = 1.3f;  // the stored one is at temperature 1 all the same
+    ask.max_tokens = 24;
+    const auto rollout = guide.sample(tokens, ask);
+    REQUIRE(rollout->status == GCOP_OK);
+    REQUIRE(!rollout->tokens.empty());
+    const size_t prompt = tokens.size();
+    tokens.insert(tokens.end(), rollout->tokens.begin(), rollout->tokens.end());
+    Arena gradients(probe.layout.floats);
+    for (size_t i = prompt; i < tokens.size(); ++i)
+      worst = std::max(worst, std::abs(trained_loss(probe, tokens, i, i + 1, gradients) +
+                                       static_cast<double>(rollout->logprobs[i - prompt])));
+  }
+  CHECK(worst <= 1e-5);
+  MESSAGE("largest difference " << worst);
 }
