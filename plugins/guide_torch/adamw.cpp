@@ -1,9 +1,7 @@
 #include "adamw.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -53,31 +51,15 @@ void AdamW::step(float *weights, const float *gradients, double grad_scale, cons
 }
 
 Result<> AdamW::write(const std::string &path) const {
-  nlohmann::ordered_json head;
-  head["__metadata__"] = {{"step", std::to_string(step_)}};
-  size_t at = 0;
-  const auto list = [&](const char *prefix) {
-    for (const Parameter &p : layout_.parameters) {
-      head[prefix + p.name] = {{"dtype", "F32"}, {"shape", p.shape}, {"data_offsets", {at, at + p.count * 4}}};
-      at += p.count * 4;
-    }
-  };
-  if (step_ > 0) list("m."), list("v.");
-  std::string text = head.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const uint64_t size = text.size();
-
-  const std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(std::fopen(path.c_str(), "wb"), std::fclose);
-  bool good =
-      file && std::fwrite(&size, 8, 1, file.get()) == 1 && std::fwrite(text.data(), 1, size, file.get()) == size;
-  if (step_ > 0)
-    for (const Arena *arena : {first_.get(), second_.get()})
-      for (const Parameter &p : layout_.parameters)
-        good = good && std::fwrite(arena->data() + p.offset, 4, p.count, file.get()) == p.count;
-  good = good && std::fflush(file.get()) == 0;
-  if (good) return Unit{};
-  return Error{
-      errno == ENOSPC ? Code::exhausted : Code::invalid, "cannot write '" + path + "': " + std::strerror(errno), {}};
+  return guarded("'" + path + "'", [&] {
+    std::vector<TensorOut> tensors;
+    if (step_ > 0)
+      for (const auto &[prefix, arena] : {std::make_pair("m.", first_.get()), std::make_pair("v.", second_.get())})
+        for (const Parameter &p : layout_.parameters)
+          tensors.push_back({prefix + p.name, p.shape, [arena, offset = p.offset] { return arena->data() + offset; }});
+    write_safetensors(path, tensors, StoredAs::f32, {{"step", std::to_string(step_)}});
+    return Unit{};
+  });
 }
 
 Result<> AdamW::read(const std::string &path) {

@@ -22,6 +22,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -33,13 +35,23 @@ namespace {
 constexpr size_t kLogitFloats = size_t{24} << 20;  // of one chunk of logits
 }  // namespace
 
-// Parameters as leaves whose memory is the weight arena and whose gradients add up in the gradient arena.
+// Parameters as tensors whose memory is the weight arena. Those that are trained are leaves whose gradients add up in
+// the gradient arena.
 struct Backward::Pass {
-  Pass(const Config &c, const Layout &l, const Arena &weights, Arena &gradients, int64_t longest)
-      : config(c), layout(l) {
-    for (const Parameter &p : layout.parameters) {
-      parameters.push_back(at::from_blob(weights.data() + p.offset, p.shape, at::kFloat).requires_grad_());
-      parameters.back().mutable_grad() = at::from_blob(gradients.data() + p.offset, p.shape, at::kFloat);
+  Pass(const Model &model, Arena &gradients, int64_t longest) : config(model.config), layout(model.layout) {
+    const auto leaf = [&](const Arena &values, const Parameter &p) {
+      at::Tensor t = at::from_blob(values.data() + p.offset, p.shape, at::kFloat).requires_grad_();
+      t.mutable_grad() = at::from_blob(gradients.data() + p.offset, p.shape, at::kFloat);
+      return t;
+    };
+    for (const Parameter &p : layout.parameters)
+      parameters.push_back(model.lora ? at::from_blob(model.weights.data() + p.offset, p.shape, at::kFloat)
+                                      : leaf(model.weights, p));
+    if (model.lora) {
+      scale = model.lora->scale();
+      for (const Lora::Target &t : model.lora->targets())
+        adapters[t.matrix] = {leaf(*model.adapter, model.lora->layout().parameters[t.a]),
+                              leaf(*model.adapter, model.lora->layout().parameters[t.b])};
     }
     at::NoGradGuard off;
     const std::vector<float> frequencies = rope_frequencies(config.rope, config.head_dim);  // the sampler's
@@ -50,6 +62,18 @@ struct Backward::Pass {
   }
 
   const at::Tensor &get(const std::string &name) const { return parameters[layout.index(name)]; }
+
+  // A target's matrix holds its adapter's product already, so what flows forward is the sampler's own numbers, and what
+  // flows back to `in` is complete. The term added is zero; it carries the gradients of A and B.
+  at::Tensor linear(const at::Tensor &in, const std::string &name, const std::optional<at::Tensor> &bias) const {
+    const size_t at = layout.index(name);
+    const at::Tensor out = at::linear(in, parameters[at], bias);
+    const auto adapter = adapters.find(at);
+    if (adapter == adapters.end()) return out;
+    const auto &[a, b] = adapter->second;
+    const at::Tensor low = at::linear(at::linear(in.detach(), a), b) * scale;
+    return out + (low - low.detach());
+  }
 
   at::Tensor norm(const at::Tensor &x, const at::Tensor &weight) const {
     return x * at::rsqrt(x.square().mean(-1, true) + config.rms_eps) * weight;
@@ -70,8 +94,8 @@ struct Backward::Pass {
     for (int64_t i = 0; i < config.layers; ++i) {
       const std::string base = "model.layers." + std::to_string(i) + ".";
       const auto project = [&](const at::Tensor &in, const char *name, bool bias) {
-        return at::linear(in, get(base + name + ".weight"),
-                          bias ? std::optional<at::Tensor>(get(base + name + ".bias")) : std::nullopt);
+        return linear(in, base + name + ".weight",
+                      bias ? std::optional<at::Tensor>(get(base + name + ".bias")) : std::nullopt);
       };
       at::Tensor h = norm(x, get(base + "input_layernorm.weight"));
       const auto head_norm = [&](const at::Tensor &in, const char *name) {
@@ -125,25 +149,27 @@ struct Backward::Pass {
   const Config &config;
   const Layout &layout;
   std::vector<at::Tensor> parameters;
+  std::map<size_t, std::pair<at::Tensor, at::Tensor>> adapters;  // A and B, by the index of their matrix
+  float scale = 0;
   at::Tensor cos, sin;
 };
 
-Backward::Backward(const Config &config, const Layout &layout, const Arena &weights, Arena &gradients, int64_t longest,
-                   int threads)
-    : config_(config), layout_(layout), weights_(weights), gradients_(gradients) {
+Backward::Backward(const Model &model, Arena &gradients, int64_t longest, int threads)
+    : model_(model), gradients_(gradients) {
   at::set_num_threads(threads);  // of the calling thread
-  pass_ = std::make_unique<Pass>(config, layout, weights, gradients, longest);
+  pass_ = std::make_unique<Pass>(model, gradients, longest);
 }
 
 Backward::~Backward() = default;
 
 Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, const LossScale &scale) {
   const Pass &pass = *pass_;
-  const size_t embed = layout_.index("model.embed_tokens.weight");
-  const size_t head = config_.tied ? embed : layout_.index("lm_head.weight");
-  const int64_t hidden = config_.hidden, vocab = config_.vocab;
-  const float *const embed_weights = weights_.data() + layout_.parameters[embed].offset;
-  float *const embed_gradients = gradients_.data() + layout_.parameters[embed].offset;
+  const Layout &layout = model_.layout;
+  const bool whole = !model_.lora;
+  const size_t embed = layout.index("model.embed_tokens.weight");
+  const size_t head = model_.config.tied ? embed : layout.index("lm_head.weight");
+  const int64_t hidden = model_.config.hidden, vocab = model_.config.vocab;
+  const float *const embed_weights = model_.weights.data() + layout.parameters[embed].offset;
   const PackedRows rows(r, first, last);
   const int64_t total = static_cast<int64_t>(rows.tokens.size());
   const std::vector<uint64_t> &targets = rows.targets;
@@ -152,14 +178,14 @@ Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, c
   at::Tensor x = at::empty({total, hidden}, at::kFloat);
   for (int64_t t = 0; t < total; ++t)
     std::memcpy(x.data_ptr<float>() + t * hidden, embed_weights + rows.tokens[t] * hidden, hidden * sizeof(float));
-  x.requires_grad_();
+  if (whole) x.requires_grad_();
   const at::Tensor states = pass.hidden(x, rows).index_select(0, at::tensor(rows.predictors));
 
   at::Tensor slope_states = at::empty(states.sizes(), at::kFloat);
   {
     at::NoGradGuard off;
     const at::Tensor head_weights = pass.parameters[head].detach();
-    at::Tensor head_gradients = pass.parameters[head].grad();
+    at::Tensor head_gradients = whole ? pass.parameters[head].grad() : at::Tensor();
     const size_t n = targets.size(), chunk = std::max<size_t>(1, kLogitFloats / static_cast<size_t>(vocab));
     std::vector<float> logprobs(n), old(n), ref(n), slopes(n);
     const auto probabilities = [&](size_t from, size_t count) {  // fills logprobs; leaves softmax
@@ -198,7 +224,7 @@ Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, c
         d.mutable_data_ptr<float>()[i * vocab + r.tokens[targets[from + i]]] += slopes[from + i];
       at::Tensor out = slope_states.narrow(0, from, count);
       at::mm_out(out, d, head_weights);
-      head_gradients.addmm_(d.t(), states.narrow(0, from, count));
+      if (whole) head_gradients.addmm_(d.t(), states.narrow(0, from, count));
     };
     // A sequence's terms may depend on all its tokens: when they do not fit one chunk, log-probabilities come first
     // and the logits are computed again for the slopes.
@@ -221,6 +247,8 @@ Result<> Backward::run(const gcop_train_request &r, size_t first, size_t last, c
                      ": advantages, old_logprobs or the weights hold no finite numbers; the weights are unchanged",
                  {}};
   states.backward(slope_states);
+  if (!whole) return Unit{};
+  float *const embed_gradients = gradients_.data() + layout.parameters[embed].offset;
   const at::Tensor slope_x = x.grad();
   for (int64_t t = 0; t < total; ++t) {
     float *to = embed_gradients + rows.tokens[t] * hidden;

@@ -8,6 +8,7 @@
 #include <gcop/plugin.h>
 
 #include "base/result.hpp"
+#include "lora.hpp"
 #include "loss.hpp"
 #include "weights.hpp"
 
@@ -15,9 +16,17 @@ namespace gcop::guide_torch {
 
 class Backward {
  public:
+  // What is trained: all of `weights`, or the adapter alone, whose products `weights` hold already. `gradients` is laid
+  // out like it.
+  struct Model {
+    const Config &config;
+    const Layout &layout;
+    const Arena &weights;
+    const Lora *lora = nullptr;
+    const Arena *adapter = nullptr;
+  };
   // `threads` of LibTorch for the calling thread; sequences of at most `longest` tokens.
-  Backward(const Config &config, const Layout &layout, const Arena &weights, Arena &gradients, int64_t longest,
-           int threads);
+  Backward(const Model &model, Arena &gradients, int64_t longest, int threads);
   ~Backward();
 
   // Adds the gradients of sequences [first, last) of a checked request.
@@ -27,9 +36,7 @@ class Backward {
  private:
   struct Pass;  // tensors over the arenas
 
-  const Config &config_;
-  const Layout &layout_;
-  const Arena &weights_;
+  const Model model_;
   Arena &gradients_;
   LossSums sums_;
   std::unique_ptr<Pass> pass_;

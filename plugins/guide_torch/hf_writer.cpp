@@ -10,107 +10,14 @@
 #include <filesystem>
 #include <unordered_map>
 
+#include "durable_file.hpp"
 #include "json_read.hpp"
-#include "quants.hpp"
 #include "tokenizer_json.hpp"
 
 namespace gcop::guide_torch {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void fail_io(const std::string &what, int reason) {
-  bool full = reason == ENOSPC || reason == EDQUOT;
-  fail(what + ": " + (full ? "the disk is full; free space or choose another folder" : std::strerror(reason)),
-       full ? Code::exhausted : Code::unavailable);
-}
-
-// A file on its way to disk; finish() flushes it there, and only then it counts.
-class OutFile {
- public:
-  explicit OutFile(const std::string &path) : path_(path) {
-    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail_io("cannot create '" + path + "'", errno);
-  }
-  OutFile(const OutFile &) = delete;
-  ~OutFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  void write(const void *data, size_t size) {
-    auto at = static_cast<const char *>(data);
-    while (size > 0) {
-      ssize_t n = ::write(fd_, at, size);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) fail_io("cannot write '" + path_ + "'", n < 0 ? errno : EIO);
-      at += n;
-      size -= static_cast<size_t>(n);
-    }
-  }
-  void finish() {
-    if (::fsync(fd_) != 0) fail_io("cannot write '" + path_ + "'", errno);
-    int fd = fd_;
-    fd_ = -1;
-    if (::close(fd) != 0) fail_io("cannot write '" + path_ + "'", errno);
-  }
-
- private:
-  std::string path_;
-  int fd_ = -1;
-};
-
-void sync_folder(const fs::path &path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;  // a folder that cannot be opened cannot be synced; its files were
-  ::fsync(fd);
-  ::close(fd);
-}
-
-void write_json(const fs::path &path, const Json &json) {
-  std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  OutFile file(path);
-  file.write(text.data(), text.size());
-  file.finish();
-}
-
-size_t count_of(const std::vector<int64_t> &shape) {
-  size_t n = 1;
-  for (int64_t size : shape) n *= static_cast<size_t>(size);
-  return n;
-}
-
-void write_safetensors(const fs::path &path, const std::vector<TensorOut> &tensors, StoredAs stored_as) {
-  const Encoding &encoding = stored_as == StoredAs::f32 ? f32_encoding() : bf16_encoding();
-  Json header = {{"__metadata__", {{"format", "pt"}}}};
-  size_t at = 0;
-  for (const TensorOut &tensor : tensors) {
-    size_t end = at + count_of(tensor.shape) * encoding.bytes;
-    header[tensor.name] = {{"dtype", encoding.name}, {"shape", tensor.shape}, {"data_offsets", {at, end}}};
-    at = end;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // readers map the data; keep it aligned
-  uint64_t size = text.size();
-  OutFile file(path);
-  file.write(&size, sizeof size);
-  file.write(text.data(), text.size());
-  std::vector<uint16_t> chunk(size_t{1} << 16);
-  for (const TensorOut &tensor : tensors) {
-    const float *values = tensor.values();
-    size_t n = count_of(tensor.shape);
-    if (!values) fail("tensor '" + tensor.name + "' has no values to write", Code::internal);
-    if (stored_as == StoredAs::f32) {
-      file.write(values, n * sizeof(float));
-      continue;
-    }
-    for (size_t done = 0; done < n;) {
-      size_t part = std::min(chunk.size(), n - done);
-      for (size_t i = 0; i < part; ++i) chunk[i] = float_to_bf16(values[done + i]);
-      file.write(chunk.data(), part * sizeof(uint16_t));
-      done += part;
-    }
-  }
-  file.finish();
-}
 
 void add_role_ids(Json &json, const TokenizerData &tokenizer) {
   if (tokenizer.bos >= 0) json["bos_token_id"] = tokenizer.bos;
@@ -236,7 +143,7 @@ Result<> write_hf_dir(const std::string &dir_text, const Config &config, const T
     if (fs::exists(dir) && !fs::exists(dir / "config.json") && !(fs::is_directory(dir) && fs::is_empty(dir)))
       fail("'" + dir.string() + "' is there and is no model directory; choose another name");
     size_t need = size_t{16} << 20;  // tokenizer and configuration
-    for (const TensorOut &tensor : tensors) need += count_of(tensor.shape) * (stored_as == StoredAs::f32 ? 4 : 2);
+    for (const TensorOut &tensor : tensors) need += value_count(tensor.shape) * (stored_as == StoredAs::f32 ? 4 : 2);
     fs::create_directories(dir.parent_path(), ec);
     if (ec) fail_io("cannot create '" + dir.parent_path().string() + "'", ec.value());
     fs::remove_all(made, ec);

@@ -10,17 +10,9 @@
 
 #include "base/result.hpp"
 #include "model_file.hpp"
+#include "safetensors.hpp"
 
 namespace gcop::guide_torch {
-
-enum class StoredAs { f32, bf16 };  // bf16 rounds to nearest even
-
-struct TensorOut {
-  std::string name;            // canonical Hugging Face name
-  std::vector<int64_t> shape;  // row-major
-  // Called once, in the order of the list; the floats stay valid until the next tensor's call or the return.
-  std::function<const float *()> values;
-};
 
 // `tensors` must be exactly those of tensor_specs(config). `more` are files of the caller's own, {name, bytes}, that
 // become part of the directory (optimizer state and the like); none of the names above.

@@ -1,10 +1,10 @@
 #include "instance.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "hf_writer.hpp"
@@ -25,6 +25,7 @@ const char *const kConfigSchema = R"json({"type":"object","additionalProperties"
 "threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
 "context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
 "max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
+"lora":{"type":"object","description":"train a low-rank adapter instead of all weights: rank, alpha (default 2 rank), targets (default all: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)"},
 "kv_bytes":{"type":"integer","description":"memory for keys and values; default 1 GiB, and enough for one whole context"},
 "prefix_reuse":{"type":"boolean","default":true,"description":"share keys and values of equal prompt starts"},
 "seed":{"type":"integer","default":0,"description":"of a random model's weights"}}})json";
@@ -68,6 +69,12 @@ Result<Settings> parse_settings(const std::string &text) {
     return invalid("guide_torch: compute is \"" + s.compute + "\"; it is fp32 or int8");
   if (s.compute == "int8" && s.role != "core")
     return invalid("guide_torch: compute \"int8\" is for cores; a guide is trained and samples in fp32");
+  if (json.contains("lora")) {
+    const Result<LoraSettings> lora = parse_lora(json["lora"].dump());
+    if (!lora) return invalid("guide_torch: " + lora.error().message);
+    if (s.role == "core") return invalid("guide_torch: lora is for guides; a core is not trained");
+    s.lora = *lora;
+  }
   s.threads = json.value("threads", s.threads);
   s.context = json.value("context", s.context);
   s.max_batch = json.value("max_batch", s.max_batch);
@@ -156,6 +163,16 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
     self->identity_ += " int8";
   }
   parts.tokenizer = self->tokenizer_.get();
+  Json lora_info;
+  if (settings.lora.rank > 0) {
+    self->lora_ = std::make_unique<Lora>(settings.lora, parts.weights->layout());
+    const std::shared_ptr<Arena> base = parts.weights->find("current")->arena;
+    parts.weights->put("current", copy_of(*base), base, self->lora_->fresh(settings.seed));
+    lora_info = {{"rank", settings.lora.rank},
+                 {"alpha", settings.lora.alpha},
+                 {"targets", settings.lora.targets},
+                 {"parameters", self->lora_->layout().count}};
+  }
 
   self->identity_ = std::string("guide_torch/") + kVersion + " " + settings.name + " " + self->identity_;
   self->info_ = Json{{"name", settings.name},
@@ -170,6 +187,7 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                      {"kernels", parts.kernels->name},
                      {"threads", parts.crew->size()},
                      {"compute", int8 ? "int8" : "fp32"},
+                     {"lora", lora_info},
                      {"bytes", bytes},
                      {"kv_bytes", parts.limits.kv_bytes},
                      {"max_batch", parts.limits.max_batch}}
@@ -200,7 +218,7 @@ Result<std::vector<int32_t>> Instance::render(const std::string &messages_json) 
 Trainer &Instance::trainer() {
   if (!trainer_) {
     Engine &e = *engine_;
-    trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), e.context(), e.crew());
+    trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), lora_.get(), e.context(), e.crew());
   }
   return *trainer_;
 }
@@ -211,7 +229,7 @@ Result<TrainStats> Instance::train(const gcop_train_request &request, const std:
   if (request.expect_version != 0 && request.expect_version != current.number)
     return invalid("the samples were drawn from version " + std::to_string(request.expect_version) +
                    " of the weights and \"current\" is at version " + std::to_string(current.number));
-  Result<TrainStats> stats = trainer().step(*current.arena, request, cancelled);
+  Result<TrainStats> stats = trainer().step(current, request, cancelled);
   if (!stats) return stats;
   weights.changed("current");
   engine_->weights_changed("current");
@@ -240,12 +258,38 @@ Result<> Instance::save(const std::string &name, const std::string &dir, bool op
     tensors.push_back(
         {p.name, p.shape, [arena = version->arena, offset = p.offset] { return arena->data() + offset; }});
   std::vector<FileOut> more;
+  if (lora_)
+    more.push_back({kAdapterDir, [this, adapter = version->adapter](const std::string &path) {
+                      return lora_->write(path, *adapter);
+                    }});
   if (optimizer)
     more.push_back({kOptimizerFile, [this](const std::string &path) { return trainer().optimizer().write(path); }});
   return write_hf_dir(dir, config_, tokenizer_->data(), template_source_, tensors, StoredAs::f32, more);
 }
 
-Result<> Instance::load(const std::string &name, const std::string &dir) {
+// An adapter over the base of "current". `merged`: the weights that lie beside it, or null.
+Result<Instance::Loaded> Instance::read_adapter(const std::string &dir, const Arena *merged) {
+  const Result<LoraSettings> found = find_adapter(dir);
+  if (!found) return found.error();
+  const auto key = [](const LoraSettings &s) {
+    return std::make_tuple(s.rank, s.alpha, std::set<std::string>(s.targets.begin(), s.targets.end()));
+  };
+  if (!lora_ || key(*found) != key(settings_.lora))
+    return invalid("'" + dir + "' holds an adapter of rank " + std::to_string(found->rank) + " and alpha " +
+                   std::to_string(found->alpha) +
+                   "; load it into a guide whose lora = { rank, alpha, targets } are the same");
+  const Result<std::shared_ptr<Arena>> adapter = lora_->read(dir);
+  if (!adapter) return adapter.error();
+  const std::shared_ptr<const Arena> base = engine_->weights().find("current")->base;
+  std::shared_ptr<Arena> arena = copy_of(*base);
+  lora_->merge(*base, **adapter, *arena, engine_->crew());
+  if (merged && std::memcmp(arena->data(), merged->data(), arena->size() * sizeof(float)) != 0)
+    return invalid("'" + dir + "' belongs to other base weights than those of '" + settings_.name +
+                   "': base and adapter do not give the model beside it");
+  return Loaded{std::move(arena), base, *adapter};
+}
+
+Result<Instance::Loaded> Instance::read_model(const std::string &dir) {
   const Result<std::unique_ptr<ModelFile>> file = ModelFile::open(dir);
   if (!file) return file.error();
   const auto shape = [](const Config &c) {
@@ -255,17 +299,26 @@ Result<> Instance::load(const std::string &name, const std::string &dir) {
   if (shape((*file)->config()) != shape(config_))
     return invalid("'" + dir + "' holds a model of another shape than '" + settings_.name +
                    "'; load it as a model of its own");
-  Result<std::shared_ptr<Arena>> arena = read_weights(**file, engine_->weights().layout(), engine_->crew());
+  const Result<std::shared_ptr<Arena>> arena = read_weights(**file, engine_->weights().layout(), engine_->crew());
   if (!arena) return arena.error();
+  if (!lora_) return Loaded{*arena, nullptr, nullptr};
+  const std::string adapter = dir + "/" + kAdapterDir;
+  if (std::filesystem::exists(adapter)) return read_adapter(adapter, arena->get());
+  return Loaded{copy_of(**arena), *arena, lora_->fresh(settings_.seed)};  // a new base
+}
+
+Result<> Instance::load(const std::string &name, const std::string &dir) {
+  const bool adapter_alone = std::filesystem::exists(dir + "/adapter_config.json");
+  Result<Loaded> loaded = adapter_alone ? read_adapter(dir, nullptr) : read_model(dir);
+  if (!loaded) return loaded.error();
   if (name == "current") {
     const std::string path = dir + "/" + kOptimizerFile;
-    struct stat there;
-    if (stat(path.c_str(), &there) != 0)
+    if (!std::filesystem::exists(path))
       trainer().optimizer().reset();
     else if (Result<> read = trainer().optimizer().read(path); !read)
       return read;
   }
-  engine_->weights().put(name, std::move(*arena));
+  engine_->weights().put(name, loaded->arena, loaded->base, loaded->adapter);
   engine_->weights_changed(name);
   return Unit{};
 }

@@ -11,6 +11,7 @@
 #include "chat_template.hpp"
 #include "engine.hpp"
 #include "exception.hpp"
+#include "lora.hpp"
 #include "tokenizer.hpp"
 #include "trainer.hpp"
 
@@ -22,6 +23,7 @@ extern const char *const kConfigSchema;
 // create()'s config, checked. Defaults: kConfigSchema.
 struct Settings {
   std::string model, random, name, role = "guide", compute;  // compute: "" = what suits
+  LoraSettings lora;
   int64_t context = 0, max_batch = 64, threads = 0;
   uint64_t kv_bytes = 0, seed = 0;
   bool prefix_reuse = true;
@@ -56,6 +58,13 @@ class Instance {
  private:
   explicit Instance(const Settings &settings) : settings_(settings) {}
   Trainer &trainer();
+  struct Loaded {  // as in Version
+    std::shared_ptr<Arena> arena;
+    std::shared_ptr<const Arena> base;
+    std::shared_ptr<Arena> adapter;
+  };
+  Result<Loaded> read_model(const std::string &dir);
+  Result<Loaded> read_adapter(const std::string &dir, const Arena *merged);
 
   Settings settings_;
   Config config_;
@@ -63,6 +72,7 @@ class Instance {
   std::string template_source_;
   std::unique_ptr<ChatTemplate> template_;
   std::string identity_, info_;
+  std::unique_ptr<Lora> lora_;        // or null
   std::unique_ptr<Trainer> trainer_;  // made by the first call that needs it
   std::unique_ptr<Engine> engine_;    // last: its thread ends first
 };

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "durable_file.hpp"
 #include "json_read.hpp"
 
 namespace gcop::guide_torch {
@@ -53,6 +54,47 @@ SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
     tensor.values = count;
     tensors_.emplace(name, std::move(tensor));
   }
+}
+
+size_t value_count(const std::vector<int64_t> &shape) {
+  size_t n = 1;
+  for (int64_t size : shape) n *= static_cast<size_t>(size);
+  return n;
+}
+
+void write_safetensors(const std::string &path, const std::vector<TensorOut> &tensors, StoredAs stored_as,
+                       const std::map<std::string, std::string> &metadata) {
+  const Encoding &encoding = stored_as == StoredAs::f32 ? f32_encoding() : bf16_encoding();
+  Json header = {{"__metadata__", metadata}};
+  size_t at = 0;
+  for (const TensorOut &tensor : tensors) {
+    size_t end = at + value_count(tensor.shape) * encoding.bytes;
+    header[tensor.name] = {{"dtype", encoding.name}, {"shape", tensor.shape}, {"data_offsets", {at, end}}};
+    at = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // readers map the data; keep it aligned
+  uint64_t size = text.size();
+  DurableFile file(path);
+  file.write(&size, sizeof size);
+  file.write(text.data(), text.size());
+  std::vector<uint16_t> chunk(size_t{1} << 16);
+  for (const TensorOut &tensor : tensors) {
+    const float *values = tensor.values();
+    size_t n = value_count(tensor.shape);
+    if (!values) fail("tensor '" + tensor.name + "' has no values to write", Code::internal);
+    if (stored_as == StoredAs::f32) {
+      file.write(values, n * sizeof(float));
+      continue;
+    }
+    for (size_t done = 0; done < n;) {
+      size_t part = std::min(chunk.size(), n - done);
+      for (size_t i = 0; i < part; ++i) chunk[i] = float_to_bf16(values[done + i]);
+      file.write(chunk.data(), part * sizeof(uint16_t));
+      done += part;
+    }
+  }
+  file.finish();
 }
 
 }  // namespace gcop::guide_torch

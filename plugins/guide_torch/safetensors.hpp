@@ -1,6 +1,7 @@
-// One .safetensors file, mapped: its table of tensors, checked against the file's size. F32, F16 and BF16.
-// Read by hf_dir.cpp. Failures throw Fault.
+// One .safetensors file: read (mapped, its table of tensors checked against the file's size; F32, F16 and BF16) and
+// written. Used by the readers and writers of this folder. Failures throw Fault.
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -27,5 +28,19 @@ class SafetensorsFile {
   MappedFile file_;
   std::map<std::string, StoredTensor> tensors_;
 };
+
+enum class StoredAs { f32, bf16 };  // bf16 rounds to nearest even
+
+struct TensorOut {
+  std::string name;            // canonical Hugging Face name
+  std::vector<int64_t> shape;  // row-major
+  // Called once, in the order of the list; the floats stay valid until the next tensor's call or the return.
+  std::function<const float *()> values;
+};
+
+size_t value_count(const std::vector<int64_t> &shape);
+// Flushed to disk. `metadata` is the file's "__metadata__".
+void write_safetensors(const std::string &path, const std::vector<TensorOut> &tensors, StoredAs stored_as,
+                       const std::map<std::string, std::string> &metadata = {{"format", "pt"}});
 
 }  // namespace gcop::guide_torch

@@ -19,8 +19,14 @@ constexpr size_t kMaxSlots = 4;     // each costs a gradient arena
 std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
 }  // namespace
 
-Trainer::Trainer(const Config &config, const Layout &layout, int64_t context, Crew &crew)
-    : config_(config), layout_(layout), context_(context), crew_(crew), optimizer_(layout, crew) {}
+Trainer::Trainer(const Config &config, const Layout &layout, const Lora *lora, int64_t context, Crew &crew)
+    : config_(config),
+      layout_(layout),
+      lora_(lora),
+      trained_(lora ? lora->layout() : layout),
+      context_(context),
+      crew_(crew),
+      optimizer_(trained_, crew) {}
 
 Trainer::~Trainer() = default;
 
@@ -58,7 +64,8 @@ Result<size_t> Trainer::check(const gcop_train_request &r) const {
 // Micro-batches go to slots by their number, each slot to one thread with gradients of its own. So there is no barrier
 // inside a forward or backward pass, which matters where sandbox and core compete for the processors; and the sums
 // have a fixed order.
-Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, const std::function<bool()> &cancelled) {
+Result<TrainStats> Trainer::step(const Version &version, const gcop_train_request &r,
+                                 const std::function<bool()> &cancelled) {
   const Result<size_t> masked = check(r);
   if (!masked) return masked.error();
   uint64_t longest = 0;
@@ -77,7 +84,7 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
     batches.emplace_back(first, last);
   }
   const size_t slots = std::min(most, batches.size());
-  while (gradients_.size() < slots) gradients_.push_back(std::make_unique<Arena>(layout_.floats));
+  while (gradients_.size() < slots) gradients_.push_back(std::make_unique<Arena>(trained_.floats));
 
   const LossScale scale{r.n, *masked};
   std::vector<std::optional<Error>> failed(slots);
@@ -88,8 +95,9 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
       work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
   crew_.run(slots, [&](size_t slot, int) {
     try {
-      std::memset(gradients_[slot]->data(), 0, layout_.floats * sizeof(float));
-      Backward backward(config_, layout_, weights, *gradients_[slot], static_cast<int64_t>(longest), threads);
+      std::memset(gradients_[slot]->data(), 0, trained_.floats * sizeof(float));
+      Backward backward({config_, layout_, *version.arena, lora_, version.adapter.get()}, *gradients_[slot],
+                        static_cast<int64_t>(longest), threads);
       for (size_t i = slot; i < batches.size() && !failed[slot]; i += slots) {
         if (cancelled())
           failed[slot] = Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};
@@ -114,9 +122,9 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
   }
   constexpr size_t kSlice = size_t{1} << 16;
   float *const gradients = gradients_[0]->data();
-  std::vector<double> squares((layout_.floats + kSlice - 1) / kSlice);
+  std::vector<double> squares((trained_.floats + kSlice - 1) / kSlice);
   crew_.run(squares.size(), [&](size_t i, int) {
-    const size_t begin = i * kSlice, end = std::min(layout_.floats, begin + kSlice);
+    const size_t begin = i * kSlice, end = std::min(trained_.floats, begin + kSlice);
     for (size_t slot = 1; slot < slots; ++slot)
       for (size_t j = begin; j < end; ++j) gradients[j] += gradients_[slot]->data()[j];
     double lanes[8] = {};
@@ -130,7 +138,9 @@ Result<TrainStats> Trainer::step(Arena &weights, const gcop_train_request &r, co
     return Error{Code::invalid, "the gradient's norm is no finite number; the weights are unchanged", {}};
   const double limit = r.optimizer->max_grad_norm;
   // The same 1e-6 as torch.nn.utils.clip_grad_norm_, so that both give the same steps.
-  optimizer_.step(weights.data(), gradients, limit > 0 && norm > limit ? limit / (norm + 1e-6) : 1, *r.optimizer);
+  Arena &trained = lora_ ? *version.adapter : *version.arena;
+  optimizer_.step(trained.data(), gradients, limit > 0 && norm > limit ? limit / (norm + 1e-6) : 1, *r.optimizer);
+  if (lora_) lora_->merge(*version.base, *version.adapter, *version.arena, crew_);
 
   const double tokens = static_cast<double>(*masked);
   const bool policy = r.loss->objective == GCOP_OBJECTIVE_POLICY;

@@ -10,6 +10,7 @@
 #include "adamw.hpp"
 #include "base/result.hpp"
 #include "crew.hpp"
+#include "lora.hpp"
 #include "weights.hpp"
 
 namespace gcop::guide_torch {
@@ -21,19 +22,23 @@ struct TrainStats {
 
 class Trainer {
  public:
-  Trainer(const Config &config, const Layout &layout, int64_t context, Crew &crew);
+  // `lora`: null, or what versions given to step() have an adapter of.
+  Trainer(const Config &config, const Layout &layout, const Lora *lora, int64_t context, Crew &crew);
   ~Trainer();
 
-  // Changes `weights` and the optimizer's state, or neither when it fails. The request's pointers hold until the
-  // return.
-  Result<TrainStats> step(Arena &weights, const gcop_train_request &request, const std::function<bool()> &cancelled);
+  // Changes the version's arenas and the optimizer's state, or nothing when it fails. The request's pointers hold until
+  // the return.
+  Result<TrainStats> step(const Version &version, const gcop_train_request &request,
+                          const std::function<bool()> &cancelled);
   AdamW &optimizer() { return optimizer_; }
 
  private:
   Result<size_t> check(const gcop_train_request &request) const;  // number of masked tokens
 
   const Config config_;
-  const Layout &layout_;
+  const Layout &layout_;  // of the model
+  const Lora *const lora_;
+  const Layout &trained_;  // of what the optimizer changes
   const int64_t context_;
   Crew &crew_;
   AdamW optimizer_;

@@ -29,8 +29,8 @@ void Arena::discard(size_t offset, size_t count) {
 
 Arena::~Arena() { munmap(data_, floats_ * sizeof(float)); }
 
-Layout::Layout(const Config &config) {
-  for (TensorSpec &spec : tensor_specs(config)) {
+Layout::Layout(std::vector<TensorSpec> tensors) {
+  for (TensorSpec &spec : tensors) {
     Parameter p{std::move(spec.name), std::move(spec.shape), floats, 1};
     for (int64_t n : p.shape) p.count *= static_cast<size_t>(n);
     count += p.count;
@@ -84,10 +84,13 @@ Error Weights::unknown(const std::string &name) const {
   return invalid("no weights named \"" + name + "\"; there are: " + names());
 }
 
-void Weights::put(const std::string &name, std::shared_ptr<Arena> arena) {
+void Weights::put(const std::string &name, std::shared_ptr<Arena> arena, std::shared_ptr<const Arena> base,
+                  std::shared_ptr<Arena> adapter) {
   Version &version = versions_[name];
   version.view = std::make_shared<ModelView>(config_, layout_, arena->data());
   version.arena = std::move(arena);
+  version.base = std::move(base);
+  version.adapter = std::move(adapter);
   version.number = ++counters_[name];
 }
 
@@ -107,9 +110,7 @@ Result<> Weights::copy(const std::string &from, const std::string &to) {
   const Version *source = find(from);
   if (!source) return unknown(from);
   if (from == to) return Unit{};
-  auto arena = std::make_shared<Arena>(layout_.floats);
-  std::memcpy(arena->data(), source->arena->data(), layout_.floats * sizeof(float));
-  put(to, std::move(arena));
+  put(to, copy_of(*source->arena), source->base, source->adapter ? copy_of(*source->adapter) : nullptr);
   return Unit{};
 }
 
@@ -132,6 +133,12 @@ Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout 
   });
   if (failed) return *failed;
   return arena;
+}
+
+std::shared_ptr<Arena> copy_of(const Arena &arena) {
+  auto out = std::make_shared<Arena>(arena.size());
+  std::memcpy(out->data(), arena.data(), arena.size() * sizeof(float));
+  return out;
 }
 
 std::shared_ptr<Arena> random_weights(const Config &config, const Layout &layout, uint64_t seed) {

@@ -41,7 +41,8 @@ struct Parameter {
 };
 
 struct Layout {
-  explicit Layout(const Config &config);
+  explicit Layout(const Config &config) : Layout(tensor_specs(config)) {}
+  explicit Layout(std::vector<TensorSpec> tensors);
   size_t index(const std::string &name) const;  // of a name that is there
   std::vector<Parameter> parameters;
   size_t floats = 0;  // of an arena
@@ -61,6 +62,9 @@ struct ModelView {
 
 struct Version {
   std::shared_ptr<Arena> arena;
+  // Of a model trained through a low-rank adapter, else null: arena = base + the adapter's products (lora.hpp).
+  std::shared_ptr<const Arena> base;
+  std::shared_ptr<Arena> adapter;
   std::shared_ptr<const Int8Weights> int8;  // or null
   std::shared_ptr<const ModelView> view;
   uint64_t number = 0;
@@ -74,7 +78,8 @@ class Weights {
   const Layout &layout() const { return layout_; }
   const Version *find(const std::string &name) const;
   std::string names() const;  // "current, sft": for messages
-  void put(const std::string &name, std::shared_ptr<Arena> arena);
+  void put(const std::string &name, std::shared_ptr<Arena> arena, std::shared_ptr<const Arena> base = nullptr,
+           std::shared_ptr<Arena> adapter = nullptr);
   // From now on "current" computes with these; its fp32 matrices are given back, but for the embedding.
   void use_int8(std::shared_ptr<const Int8Weights> int8);
   void changed(const std::string &name);  // its arena was written in place
@@ -90,6 +95,7 @@ class Weights {
 };
 
 Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout &layout, Crew &crew);
+std::shared_ptr<Arena> copy_of(const Arena &arena);
 std::shared_ptr<Arena> random_weights(const Config &config, const Layout &layout, uint64_t seed);
 // "random":{"layers":2,"hidden":64,"heads":4,"kv_heads":2,"intermediate":128,"vocab":259,"context":512}, as JSON text.
 Result<Config> random_config(const std::string &json, int64_t tokenizer_vocab);
