@@ -18,6 +18,7 @@ local teacher_name = option("teacher", "local:qwen2.5-coder-0.5b-instruct", "the
 local budget = option("budget_usd", 5.0, "hard cap on what API calls may cost")
 local price_in = option("price_in", 0.0, "USD per million input tokens of an API core or teacher; local models are free")
 local price_out = option("price_out", 0.0, "USD per million output tokens of an API core or teacher")
+local key_env = option("key_env", "", "environment variable that holds the key of a core at a URL")
 local train_tasks = option("train_tasks", { quick = 52, standard = 0 }, "train tasks used, spread over families; 0 = all")
 local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
 local split = option("split", "test", "what is evaluated; dev while settings are tuned")
@@ -36,15 +37,15 @@ local grpo_lr = option("grpo_lr", 5e-6, "GRPO learning rate")
 local tasks   = gcop.tasks { tasks_file }
 local price   = price_in + price_out > 0 and { input = price_in, output = price_out } or nil
 local core    = gcop.core { model = core_name, temperature = 0.2, max_tokens = 192, max_in_flight = 32,
-  price = not core_name:find "^local:" and price or nil }
+  price = not core_name:find "^local:" and price or nil, key_env = key_env ~= "" and key_env or nil }
 local teacher = gcop.core { model = teacher_name, temperature = 0.7, max_tokens = 128, max_in_flight = 32,
-  price = not teacher_name:find "^local:" and price or nil }
+  price = not teacher_name:find "^local:" and price or nil, key_env = key_env ~= "" and key_env or nil }
 local guide   = gcop.guide { model = guide_name }
 local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 
 local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, max_strategy_tokens = 80 }
 local train = run:pick(tasks.train, train_tasks, "train")
-local test  = run:pick(tasks[split], test_tasks, split)
+local test  = run:pick(tasks[split] or error("split is '" .. split .. "'; it is train, dev or test", 0), test_tasks, split)
 
 -- How well does the core do alone? Measured once, used by the reward and to see where guidance would only do harm.
 run:baseline { tasks = train, samples = 4 }

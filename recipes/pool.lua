@@ -93,7 +93,7 @@ for _, report in ipairs(reports) do
     print(("  acceptance: %d proposed, %d tested, %d kept (%s)"):format(a.proposed, a.tested, a.kept, table.concat(origins, ", ")))
   end
   if g then
-    print(("  GRPO: reward slope %+.4f a step [%+.4f, %+.4f], KL from SFT %s, greedy strategies changed %.0f %%"):format(g.reward_slope,
-      g.reward_slope_ci95[1], g.reward_slope_ci95[2], g.kl and ("%.4f"):format(g.kl) or "not measured", 100 * (g.changed_greedy or 0)))
+    local slope = g.reward_slope and ("%+.4f a step [%+.4f, %+.4f]"):format(g.reward_slope, g.reward_slope_ci95[1], g.reward_slope_ci95[2]) or "unknown"
+    print(("  GRPO: reward slope %s, KL from SFT %s, greedy strategies changed %.0f %%"):format(slope, g.kl and ("%.4f"):format(g.kl) or "not measured", 100 * (g.changed_greedy or 0)))
   end
 end

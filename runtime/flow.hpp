@@ -68,7 +68,8 @@ struct Reply {
   std::string finish;  // "stop", "length", ...
   std::string model;   // as served
   Usage usage;
-  double cost_usd = 0;  // 0 for a hit
+  double cost_usd = 0;   // 0 for a hit
+  double price_usd = 0;  // what such a call costs, hit or not
   double latency_s = 0;
   uint32_t attempts = 0;
   bool cached = false;  // answered by the store: nothing was sent or paid

@@ -1,5 +1,5 @@
-// Files on their way to disk: what finish() returned from is there after a power cut. Failures throw Fault, one sentence
-// with the path and the system's reason. Used by the writers in this folder; blocking.
+// Files on their way to disk: what finish() returned from is there after a power cut. Failures throw Fault, one
+// sentence with the path and the system's reason. Used by the writers in this folder; blocking.
 #pragma once
 #include <cstddef>
 #include <nlohmann/json_fwd.hpp>

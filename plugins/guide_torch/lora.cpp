@@ -13,8 +13,7 @@
 namespace gcop::guide_torch {
 namespace {
 
-const std::vector<std::string> kTargets = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                           "gate_proj", "up_proj", "down_proj"};
+const std::vector<std::string> kTargets = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
 
 std::string list(const std::vector<std::string> &names) {
   std::string out;
@@ -38,7 +37,8 @@ Result<> check(const LoraSettings &s) {
   return Unit{};
 }
 
-std::vector<TensorSpec> adapter_specs(const LoraSettings &settings, const Layout &model, std::vector<Lora::Target> &at) {
+std::vector<TensorSpec> adapter_specs(const LoraSettings &settings, const Layout &model,
+                                      std::vector<Lora::Target> &at) {
   std::vector<TensorSpec> specs;
   for (size_t i = 0; i < model.parameters.size(); ++i) {
     const Parameter &p = model.parameters[i];
@@ -68,7 +68,8 @@ Result<LoraSettings> parse_lora(const std::string &text) {
                std::all_of(value.begin(), value.end(), [](const Json &v) { return v.is_string(); })) {
       s.targets = value.get<std::vector<std::string>>();
     } else if (key == "rank" || key == "alpha" || key == "targets") {
-      return invalid("lora: " + key + " is " + value.dump() + "; rank is a whole number, alpha a number, targets a list of names");
+      return invalid("lora: " + key + " is " + value.dump() +
+                     "; rank is a whole number, alpha a number, targets a list of names");
     } else {
       return invalid("lora has no option \"" + key + "\"; it has rank, alpha, targets");
     }
@@ -153,8 +154,10 @@ Result<std::shared_ptr<Arena>> Lora::read(const std::string &dir) const {
     auto arena = std::make_shared<Arena>(layout_.floats);
     for (const Parameter &p : layout_.parameters) {
       const auto found = file.tensors().find(p.name);
-      if (found == file.tensors().end()) fail("'" + dir + "' has no tensor " + p.name + "; it belongs to another model");
-      if (found->second.shape != p.shape) fail("'" + dir + "': " + p.name + " has another shape; it belongs to another model");
+      if (found == file.tensors().end())
+        fail("'" + dir + "' has no tensor " + p.name + "; it belongs to another model");
+      if (found->second.shape != p.shape)
+        fail("'" + dir + "': " + p.name + " has another shape; it belongs to another model");
       found->second.encoding->decode(found->second.data, arena->data() + p.offset, p.count);
     }
     for (const auto &[name, tensor] : file.tensors())
@@ -172,11 +175,15 @@ Result<LoraSettings> find_adapter(const std::string &dir) {
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) return s;
     const Json json = load_json(path, size_t{16} << 20);
-    const auto unsupported = [&](const std::string &what) { fail("'" + path + "': " + what + " is not supported", Code::unsupported); };
-    if (text_field(json, "peft_type", path) != "LORA") unsupported("peft_type " + field(json, "peft_type", path).dump());
+    const auto unsupported = [&](const std::string &what) {
+      fail("'" + path + "': " + what + " is not supported", Code::unsupported);
+    };
+    if (text_field(json, "peft_type", path) != "LORA")
+      unsupported("peft_type " + field(json, "peft_type", path).dump());
     for (const char *name : {"use_dora", "use_rslora", "fan_in_fan_out", "lora_bias"})
       if (flag_field(json, name, path, false)) unsupported(name);
-    for (const char *name : {"modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform", "target_parameters"})
+    for (const char *name :
+         {"modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform", "target_parameters"})
       if (const Json &value = field(json, name, path); !value.is_null() && !value.empty()) unsupported(name);
     if (!field(json, "bias", path).is_null() && field(json, "bias", path) != "none") unsupported("bias");
     s.rank = integer_field(json, "r", path);

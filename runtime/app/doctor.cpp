@@ -33,13 +33,13 @@ void machine(std::vector<Check> &out) {
   out.push_back({"processor", State::ok, device_name()});
   double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
   out.push_back(
-      {"memory", memory > 3.5 * (1u << 30) ? State::ok : State::missing,
-       fmt::format("{:.1f} GiB{}", gib(memory), memory > 3.5 * (1u << 30) ? "" : "; the local models need 4 GiB")});
+      {"memory", gib(memory) > 10.5 ? State::ok : State::missing,
+       fmt::format("{:.1f} GiB{}", gib(memory), gib(memory) > 10.5 ? "" : "; exectune_code.lua takes 10 GiB (quick)")});
   struct statvfs disk {};
   if (statvfs(".", &disk) == 0) {
     double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
-    out.push_back({"disk", free > 2e9 ? State::ok : State::missing,
-                   fmt::format("{:.1f} GiB free here{}", gib(free), free > 2e9 ? "" : "; a run wants 2 GB")});
+    out.push_back({"disk", free > 4e9 ? State::ok : State::missing,
+                   fmt::format("{:.1f} GiB free here{}", gib(free), free > 4e9 ? "" : "; a run wants 4 GB")});
   }
 }
 
@@ -93,7 +93,7 @@ void models(std::vector<Check> &out) {
 }
 
 void keys(std::vector<Check> &out) {
-  for (const char *name : {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}) {
+  for (const char *name : {"OPENAI_API_KEY"}) {
     const char *value = std::getenv(name);
     bool set = value && *value;
     out.push_back({fmt::format("key {}", name), set ? State::ok : State::absent,

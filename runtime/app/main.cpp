@@ -87,6 +87,8 @@ int run(gcop::app::CommandLine line) {
   line.run.root = gcop::app::find_root();
   line.run.device = gcop::app::device_name();
 
+  if (std::error_code ec; !fs::exists(line.run.recipe, ec) && fs::exists(fs::path(line.run.root) / line.run.recipe, ec))
+    line.run.recipe = (fs::path(line.run.root) / line.run.recipe).string();
   std::shared_ptr<gcop::store::Store> store;
   if (!line.resume.empty()) {
     auto resumed = gcop::app::resume_run_folder(line);
@@ -122,12 +124,13 @@ int run(gcop::app::CommandLine line) {
     });
     loop.run();
   }
-  if (outcome.code == Outcome::wrong && line.resume.empty() && store) {
+  if (outcome.code == Outcome::wrong && store) {  // a mistake is no run; nor does it change one
+    if (!line.resume.empty()) (void)store->set_meta("set", line.set_before);
     store.reset();
-    gcop::app::remove_run_folder(line.run.out_dir);
+    if (line.resume.empty()) gcop::app::remove_run_folder(line);
   }
   if (store && outcome.code != Outcome::done && outcome.code != Outcome::wrong)
-    outcome.message += fmt::format("\nresume with: gcop-run --resume {}{}", line.run.out_dir,
+    outcome.message += fmt::format("\nresume with: {} --resume {}{}", gcop::app::program_name(), line.run.out_dir,
                                    outcome.code == Outcome::budget ? raise_budget : "");
   console.end(outcome.code, line.run.out_dir, outcome.message);
   return outcome.code;

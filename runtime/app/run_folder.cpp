@@ -52,6 +52,12 @@ std::string new_folder_name(const std::string &recipe) {
   return fmt::format("runs/{}-{}-{:04x}", fs::path(recipe).stem().string(), time, std::random_device{}() & 0xffff);
 }
 
+// Whether a run.db says how its run was started; one killed in its first moment does not.
+bool began(const std::string &dir) {
+  auto opened = store::Store::open(dir);
+  return !opened || (*opened)->meta().contains("seed");
+}
+
 std::string hash_of_file(const std::string &path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return {};
@@ -77,17 +83,15 @@ Result<std::shared_ptr<store::Store>> make_run_folder(CommandLine &line) {
   auto &run = line.run;
   run.out_dir = line.out.empty() ? new_folder_name(run.recipe) : line.out;
   std::error_code ec;
-  if (fs::exists(run.out_dir + "/run.db", ec))
+  if (fs::exists(run.out_dir + "/run.db", ec) && began(run.out_dir))
     return invalid(fmt::format("--out {}: there is a run in it already; go on with --resume {}, or name another folder",
                                run.out_dir, run.out_dir));
-  fs::create_directories(run.out_dir, ec);
+  line.folder_made = fs::create_directories(run.out_dir, ec);
   if (ec)
     return Error{Code::denied,
                  fmt::format("cannot make the output folder '{}': {}; name another one with --out DIR", run.out_dir,
                              ec.message()),
                  {}};
-  auto opened = store::Store::open(run.out_dir);
-  if (!opened) return opened;
   const std::map<std::string, std::string> meta = {
       {"recipe", fs::absolute(run.recipe, ec).string()},
       {"recipe_sha256", hash_of_file(run.recipe)},
@@ -99,16 +103,18 @@ Result<std::shared_ptr<store::Store>> make_run_folder(CommandLine &line) {
       {"commit", commit_of(run.root)},
       {"argv", json(line.argv).dump(-1, ' ', false, json::error_handler_t::replace)},
       {"cwd", fs::current_path(ec).string()}};
+  auto opened = store::Store::open(run.out_dir);
+  if (!opened) return opened;
   for (const auto &[key, value] : meta)
     if (auto kept = (*opened)->set_meta(key, value); !kept) return kept.error();
   return opened;
 }
 
-void remove_run_folder(const std::string &dir) {
+void remove_run_folder(const CommandLine &line) {
   std::error_code ec;
-  for (const auto &entry : fs::directory_iterator(dir, ec))
-    if (entry.path().filename().string().starts_with("run.")) fs::remove(entry.path(), ec);
-  fs::remove(dir, ec);  // refuses while something else is in it
+  for (const char *file : {"run.db", "run.db-wal", "run.db-shm", "run.lock"})
+    fs::remove(fs::path(line.run.out_dir) / file, ec);
+  if (line.folder_made) fs::remove(line.run.out_dir, ec);  // refuses while something else is in it
 }
 
 Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
@@ -122,7 +128,10 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   auto parsed = [&](const char *key) { return json::parse(meta.contains(key) ? meta[key] : "", nullptr, false); };
   auto args = parsed("args"), set = parsed("set"), sources = parsed("sources"), plugins = parsed("plugins");
   if (!meta.contains("recipe") || !args.is_array() || !set.is_object() || !meta.contains("seed"))
-    return invalid(fmt::format("--resume {}: its run.db does not say how the run was started", line.resume));
+    return invalid(
+        fmt::format("--resume {}: this run was killed before it began, there is nothing to go on with; start it anew, "
+                    "also with --out {}",
+                    line.resume, line.resume));
   run.recipe = meta["recipe"];
   run.args = args.get<std::vector<std::string>>();
   run.profile = meta["profile"];
@@ -130,15 +139,26 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   run.out_dir = fs::absolute(line.resume, ec).lexically_normal().string();
   fs::current_path(meta["cwd"],
                    ec);  // relative names in the recipe mean what they meant; a folder that is gone is no harm yet
+  std::vector<std::string> differences;
+  // A larger budget is what resuming is for; any other option would make the run's halves differ.
+  const auto values = parsed("options");
+  for (const auto &[key, value] : run.set) {
+    const std::string before = set.contains(key) ? set[key].get<std::string>()
+                               : values.contains(key)
+                                   ? (values[key].is_string() ? values[key].get<std::string>() : values[key].dump())
+                                   : value;
+    if (key != "budget_usd" && before != value)
+      differences.push_back(fmt::format("option {} was {} and is now {}", key, before, value));
+  }
   for (const auto &[key, value] : set.items())
     if (!run.set.contains(key)) run.set[key] = value.get<std::string>();
 
-  std::vector<std::string> differences;
   if (auto now = hash_of_file(run.recipe); now != meta["recipe_sha256"])
     differences.push_back(fmt::format("recipe {} {}", run.recipe, now.empty() ? "is gone" : "has changed"));
   if (sources.is_object()) {
-    sources.erase(fs::path(run.recipe).lexically_relative(run.root).string());  // said above
-    changed(sources, {run.root, "."}, "script", differences);
+    for (const std::string &name : {fs::path(run.recipe).lexically_relative(run.root).string(), run.recipe})
+      sources.erase(name);  // said above
+    changed(sources, {run.root, "."}, "file", differences);
   }
   if (plugins.is_object()) changed(plugins, plugin::default_search_path(), "plugin", differences);
   if (!differences.empty()) {
@@ -152,6 +172,7 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
     log_warn("going on although:" + list);
     if (auto kept = (*opened)->set_meta("recipe_sha256", hash_of_file(run.recipe)); !kept) return kept.error();
   }
+  line.set_before = meta["set"];
   if (auto kept = (*opened)->set_meta("set", json(run.set).dump()); !kept) return kept.error();
   return opened;
 }

@@ -12,8 +12,8 @@ namespace gcop::app {
 // Makes the folder (runs/RECIPE-TIME-ID, or --out), opens its store and writes how the run was started.
 Result<std::shared_ptr<store::Store>> make_run_folder(CommandLine &line);
 
-// Takes back what make_run_folder made, for a recipe with a mistake in it; other files stay.
-void remove_run_folder(const std::string &dir);
+// Takes back what make_run_folder made, for a recipe with a mistake in it; all other files stay.
+void remove_run_folder(const CommandLine &line);
 
 // Opens the store of --resume and fills the settings from it: recipe, arguments, options, seed, profile. Errors: what
 // changed since (recipe, scripts, plugins), unless --accept-changes was given.

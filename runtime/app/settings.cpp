@@ -1,5 +1,6 @@
 #include "app/settings.hpp"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -42,14 +43,27 @@ bool parse_sets(const std::vector<std::string> &items, CommandLine &line, std::s
   return true;
 }
 
+// Help names the command its reader typed.
+std::string as_called(std::string text) {
+  const std::string plain = "gcop-run", name = program_name();
+  for (size_t at = 0; (at = text.find(plain, at)) != std::string::npos; at += name.size())
+    text.replace(at, plain.size(), name);
+  return text;
+}
+
 }  // namespace
+
+std::string program_name() {
+  const char *name = std::getenv("GCOP_COMMAND");
+  return name && *name ? name : "gcop-run";
+}
 
 Parsed parse(int argc, char **argv) {
   Parsed out;
   CommandLine &line = out.line;
   for (int i = 0; i < argc; ++i) line.argv.emplace_back(argv[i]);
-  CLI::App app{kAbout, "gcop-run"};
-  app.footer(kFooter);
+  CLI::App app{as_called(kAbout), program_name()};
+  app.footer(as_called(kFooter));
   app.get_formatter()->column_width(34);
   app.positionals_at_end(false);
   std::vector<std::string> sets;
@@ -68,7 +82,8 @@ Parsed parse(int argc, char **argv) {
                    ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 53));
   app.add_option("--resume", line.resume, "goes on with the run in DIR: nothing finished is done or paid again")
       ->type_name("DIR");
-  app.add_flag("--accept-changes", line.accept_changes, "resumes although the recipe, a script or a plugin changed");
+  app.add_flag("--accept-changes", line.accept_changes,
+               "resumes although the recipe, a file it read, a plugin or an option changed");
   app.add_flag("--check", line.run.checking, "checks recipe, plugins, models and keys; spends nothing");
   app.add_flag("--plan", line.run.planning, "prints what the run would call and cost; spends nothing");
   app.add_flag("--offline", line.run.offline, "never fetches a model");
@@ -89,7 +104,7 @@ Parsed parse(int argc, char **argv) {
   line.doctor = line.run.recipe == "doctor";
   if (!parse_sets(sets, line, wrong)) {
   } else if (line.emit_meta.empty() && line.emit_manual.empty() && line.run.recipe.empty() && line.resume.empty()) {
-    wrong = "name a recipe, as in: gcop-run recipes/exectune_code.lua (more with --help)";
+    wrong = as_called("name a recipe, as in: gcop-run recipes/exectune_code.lua (more with --help)");
   } else if (!line.resume.empty() && !line.run.recipe.empty()) {
     wrong = "--resume takes the recipe from the run's folder; leave '" + line.run.recipe + "' out";
   } else if (!line.resume.empty() && (!line.out.empty() || line.seed_given || line.profile_given)) {

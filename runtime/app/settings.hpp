@@ -12,6 +12,8 @@ struct CommandLine {
   lua::Settings run;
   std::string out, resume, emit_meta, emit_manual;
   bool quiet = false, json = false, doctor = false, accept_changes = false, profile_given = false, seed_given = false;
+  bool folder_made = false;  // by this process
+  std::string set_before;    // --resume: the run's options as its store had them
   std::vector<std::string> argv;
 };
 
@@ -25,6 +27,7 @@ Parsed parse(int argc, char **argv);
 // The folder that holds scripts/ and recipes/: $GCOP_ROOT, ../share/gcop beside the program, or the source tree.
 std::string find_root();
 std::string program_folder();
+std::string program_name();  // as its user calls it: "gcop-run", or $GCOP_COMMAND
 
 std::string device_name();  // what a run computes on: "cpu: 2 cores, AMD EPYC ..."
 

@@ -178,7 +178,7 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
   Result<Reply> settle(const std::string &key, uint64_t started, Result<Reply> result) {
     if (result) {
       result->latency_s = 1e-9 * static_cast<double>(loop.clock().steady_ns() - started);
-      result->cost_usd = cost(result->usage, price);
+      result->cost_usd = result->price_usd = cost(result->usage, price);
       result->cached = false;
       if (result->model.empty()) result->model = name;
     } else {
@@ -218,6 +218,7 @@ uint64_t Core::complete(Request request, Done done) {
     if (auto hit = impl_->store->find_call(key)) {
       hit->cached = true;
       hit->cost_usd = 0;
+      hit->price_usd = cost(hit->usage, impl_->price);
       impl_->loop.post([done = std::move(done), reply = std::move(*hit)] { done(reply); });
       return impl_->queue->take_id();
     }

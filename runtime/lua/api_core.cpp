@@ -115,13 +115,14 @@ int new_core(lua_State *L) {
 // --- calls
 
 void push_reply(lua_State *L, const Reply &reply) {
-  lua_createtable(L, 0, 9);
+  lua_createtable(L, 0, 10);
   set(L, "text", reply.text);
   set(L, "finish", reply.finish);
   set(L, "model", reply.model);
   set(L, "tokens_in", reply.usage.in());
   set(L, "tokens_out", reply.usage.out());
   set(L, "cost_usd", reply.cost_usd);
+  set(L, "price_usd", reply.price_usd);
   set(L, "latency_s", reply.latency_s);
   set(L, "cached", reply.cached);
 }
@@ -253,6 +254,7 @@ const Module core_module = {
        {"tokens_in", "integer", "all input classes"},
        {"tokens_out", "integer", "reasoning included"},
        {"cost_usd", "number", "0 for a cached answer"},
+       {"price_usd", "number", "what such a call costs, cached or not"},
        {"latency_s", "number", ""},
        {"cached", "boolean", "answered by the store: nothing was sent or paid"}}}},
     {},

@@ -18,6 +18,8 @@ void add_origin(Host &host, nlohmann::json &report) {
   report["seed"] = host.settings().seed;
   report["profile"] = host.settings().profile;
   report["device"] = host.settings().device;
+  report["options"] = nlohmann::json::object();
+  for (const auto &option : host.options()) report["options"][option.name] = option.value;
   report["commit"] = meta.contains("commit") ? meta["commit"] : "unknown";
 }
 

@@ -46,6 +46,7 @@ int tasks(lua_State *L) {
   for (auto &path : paths) path = host.input_path(path);
   auto loaded = task::load(paths);
   if (!loaded) raise(L, loaded.error());
+  for (const auto &path : paths) host.remember_input(path);
   lua_createtable(L, 0, 4);
   for (const char *split : {"all", "train", "dev", "test"}) {
     lua_newtable(L);

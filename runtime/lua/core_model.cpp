@@ -15,10 +15,7 @@ namespace fs = std::filesystem;
 Result<ModelPlugin> over_http(const std::string &base_url, const std::string &model, const std::string &key_env) {
   ModelPlugin out{model, "core_http", {{"base_url", base_url}, {"model", model}, {"api", "openai"}}, ""};
   out.free = base_url.find("://127.") != std::string::npos || base_url.find("://localhost") != std::string::npos;
-  if (!key_env.empty()) {
-    out.config["key_env"] = key_env;
-    if (auto key = Secret::from_env(key_env); !key) return key.error();  // from here on it is blacked out everywhere
-  }
+  if (!key_env.empty()) out.config["key_env"] = key_env;
   return out;
 }
 
@@ -65,6 +62,8 @@ Result<ModelPlugin> read_core_model(lua_State *L, const Options &o) {
   if (!model) return model;
   model->name = o.str("name", model->name);
   if (o.has("config")) model->config.update(o.json("config"));
+  if (auto env = model->config.find("key_env"); env != model->config.end() && env->is_string())
+    if (auto key = Secret::from_env(env->get<std::string>()); !key) return key.error();  // now blacked out everywhere
   return model;
 }
 

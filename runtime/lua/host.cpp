@@ -233,7 +233,9 @@ void Host::instance(const std::string &name, const std::string &config_json, Mad
   if (auto there = shared->instance.lock()) return done(there);
   shared->waiting.push_back(std::move(done));
   if (shared->waiting.size() > 1) return;
-  auto file = fs::path(opened->path).filename().string();
+  // A plugin of the search path goes by its file's name, so that a run survives a move of the program.
+  const bool by_path = name.find('/') != std::string::npos;
+  auto file = by_path ? opened->path : fs::path(opened->path).filename().string();
   if (!plugins_.contains(file)) {
     std::ifstream in(opened->path, std::ios::binary);
     Sha256 hash;
@@ -286,6 +288,15 @@ void Host::resolve_model(const std::string &name, std::function<void(Result<std:
       for (auto &answer : answers) answer(path);
     });
   });
+}
+
+void Host::remember_input(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::error_code ec;
+  auto below = fs::path(path).lexically_relative(settings_.root);
+  const bool ours = !below.empty() && *below.begin() != ".." && below.is_relative();
+  sources_[ours ? below.string() : fs::absolute(path, ec).string()] = sha256(text);
 }
 
 std::string Host::input_path(const std::string &path) const {

@@ -82,6 +82,7 @@ class Host {
   bool settled() const { return settled_; }
   std::vector<OptionRow> &options() { return options_; }
   std::vector<PlanRow> &plan() { return plan_; }
+  void remember_input(const std::string &path);  // a data file: a resumed run must read the same
   const std::map<std::string, std::string> &sources() const { return sources_; }  // loaded file -> SHA-256
 
   // The last calls to cores and validators: too many failures of infrastructure end the run.

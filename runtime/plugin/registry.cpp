@@ -189,7 +189,8 @@ void Registry::create(const Plugin &plugin, const std::string &config_json,
                              {}});
       });
   creation->notice = impl_->loop.after(kSlowCreate, [creation, plugin, timeout_ms] {
-    log_warn(who(plugin) + " is still in create(); it is given up after " + std::to_string(timeout_ms / 1000) + " s");
+    log_info(who(plugin) + " is still starting (a large model takes a while); it is given up after " +
+             std::to_string(timeout_ms / 1000) + " s");
   });
   auto host = make_host(plugin.descriptor->id, impl_->loop.poster(), impl_->services);
   // A thread of its own, not a worker: a create() that never returns must not eat one of the few workers.

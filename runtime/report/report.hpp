@@ -3,7 +3,7 @@
 // report.json, schema 1; a section is present only if it ran. Keys are sorted, numbers in shortest form, so equal
 // reports are equal bytes. null stands for a figure the data cannot give. Fields not named here are kept as they are:
 // within a schema number fields are only added.
-//   schema 1; recipe, profile, device, commit: string; seed: integer
+//   schema 1; recipe, profile, device, commit: string; seed: integer; options {name -> value}: the recipe's, as run
 //   stages[]     {name, seconds}
 //   systems[]    {name, n, k, mean, ci95 [lo, hi], alpha_exec, valid_rate, leak_rate, helped, harmed, latency_s,
 //   cost_usd,

@@ -107,7 +107,7 @@ return function(run, o)
     for i = 1, o.proposals do
       consider_text(ask_teacher(run.prompts.teacher_propose(task), i - 1), "teacher")
     end
-    for _, note in ipairs(task.notes) do consider(note, "expert") end
+    for _, note in ipairs(task.notes or {}) do consider(note, "expert") end
     for round = 1, o.refine do
       local failed = table.remove(failures, most_promising(failures))
       if not failed or #kept >= o.keep then break end
@@ -118,7 +118,7 @@ return function(run, o)
 
   -- Most strategies fail their first draw; a kept one takes `need` draws or a few more.
   local notes = 0
-  for _, task in ipairs(o.tasks) do notes = notes + #task.notes end
+  for _, task in ipairs(o.tasks) do notes = notes + #(task.notes or {}) end
   local proposals = #o.tasks * (o.proposals * 2 + o.refine)
   run:expect("accept", "teacher", proposals, o.teacher)
   run:expect("accept", "core", (proposals + notes) * 1.3 + #o.tasks * o.keep * plan.need * 0.5)

@@ -44,7 +44,7 @@ local function guide_only(run, task, o)
     local verdict, problem = run.check:check(task, rollout.text)
     if not verdict then error(problem) end
     row.results[i] = { score = verdict.score, text = rollout.text, feedback = verdict.feedback or "",
-      reply = { tokens_in = 0, tokens_out = #rollout.tokens, cost_usd = 0, latency_s = 0 } }
+      reply = { tokens_in = 0, tokens_out = #rollout.tokens, price_usd = 0, latency_s = 0 } }
   end
   return row
 end
@@ -84,7 +84,7 @@ local function summarise(run, name, rows, o, baseline)
     end
     valid, leaks = valid + (row.valid and 1 or 0), leaks + (row.leak and 1 or 0)
     for _, result in ipairs(row.results) do
-      cost, tokens_in, tokens_out = cost + result.reply.cost_usd, tokens_in + result.reply.tokens_in, tokens_out + result.reply.tokens_out
+      cost, tokens_in, tokens_out = cost + result.reply.price_usd, tokens_in + result.reply.tokens_in, tokens_out + result.reply.tokens_out
       latency, calls = latency + result.reply.latency_s, calls + 1
     end
   end
@@ -137,6 +137,9 @@ return function(run, given)
   arguments("evaluate", o, { samples = 1 })
   for _, name in ipairs(o.systems) do
     if name ~= "guide_only" and not systems[name] then error("evaluate: there is no system '" .. tostring(name) .. "'; known: core, core_notes, guide_only, gcop_base, gcop_sft, gcop_exectune", 3) end
+  end
+  for _, name in ipairs(o.systems) do
+    if (name == "gcop_base" or name == "gcop_sft") and not run.fine_tuned then error(("evaluate: the system %s needs run:sft before it"):format(name), 3) end
   end
   o.lambda = o.lambda or 0
   o.max_tokens = o.max_tokens or run.max_strategy_tokens

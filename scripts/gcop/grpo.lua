@@ -124,6 +124,7 @@ return function(run, o)
   return run:stage("grpo", function()
     local dir = "weights/grpo"
     local state = gcop.store.get("stage", "grpo") or { step = 0 }
+    if not run.fine_tuned then guide:copy("current", "sft") end   -- the reference is then what the guide came with
     if state.step > 0 then
       guide:load(state.dir, { weights = "current" })
       gcop.log(("grpo: goes on after step %d"):format(state.step))
@@ -170,7 +171,7 @@ return function(run, o)
       steps[i], xs[i], ys[i] = entry.value, entry.value.step, entry.value.reward
       kl = entry.value.kl or kl
     end
-    local slope = gcop.stats.slope(xs, ys)
-    run.report.grpo = { steps = #steps, reward_slope = slope.slope, reward_slope_ci95 = slope.ci95, kl = kl, history = steps }
+    local slope = #xs > 1 and gcop.stats.slope(xs, ys) or {}
+    run.report.grpo = { steps = #steps, reward_slope = slope.slope, reward_slope_ci95 = slope.ci95, kl = kl, kl_beta = o.kl_beta or 0, history = steps }
   end)
 end

@@ -41,9 +41,15 @@ end
 function Run:stage(name, fn)
   if gcop.planning or gcop.checking then return {} end
   gcop.log("stage " .. name)
+  local before = (gcop.store.get("stage_time", name) or { seconds = 0 }).seconds
   local started = gcop.clock()
+  local function note() gcop.store.put("stage_time", name, { seconds = before + gcop.clock() - started }) end
+  -- Noted as it goes, so that a killed process's time counts too.
+  local beat = gcop.spawn(function() while true do gcop.sleep(5) note() end end)
   local result = fn()
-  table.insert(self.report.stages, { name = name, seconds = gcop.clock() - started })
+  beat:cancel()
+  note()
+  table.insert(self.report.stages, { name = name, seconds = before + gcop.clock() - started })
   return result
 end
 

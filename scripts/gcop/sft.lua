@@ -4,6 +4,7 @@ local arguments = require "gcop.arguments"
 return function(run, o)
   arguments("sft", o, { epochs = 1, batch = 1, lr = 0 })
   local guide = run.guide
+  run.fine_tuned = true
   run:expect("sft", "guide", (gcop.planning and run.expected_kept or #o.data) * o.epochs)
   return run:stage("sft", function()
     local dir = "weights/sft"

@@ -81,8 +81,8 @@ TEST_CASE("an adapter's logits, losses and steps are PEFT's, and what is saved g
     double worst = 0;
     for (size_t i = 0; i < c["positions"].size(); ++i)
       for (size_t j = 0; j < c["logits"][i].size(); ++j)
-        worst = std::max(worst, std::abs(c["logits"][i][j].get<double>() -
-                                         static_cast<double>(logits[c["positions"][i]][3 * j])));
+        worst = std::max(
+            worst, std::abs(c["logits"][i][j].get<double>() - static_cast<double>(logits[c["positions"][i]][3 * j])));
     CHECK(worst <= 1e-4);
 
     const std::vector<double> losses = c["losses"];
@@ -104,21 +104,18 @@ TEST_CASE("training with an adapter goes on from a saved directory bit for bit")
   const plugged::TempDir temp;
   {
     const plugged::Model straight(config);
-    for (int i = 0; i < 4; ++i)
-      REQUIRE(straight.train(batch_of(c), plugged::Model::nll(), adamw()).status == GCOP_OK);
+    for (int i = 0; i < 4; ++i) REQUIRE(straight.train(batch_of(c), plugged::Model::nll(), adamw()).status == GCOP_OK);
     REQUIRE(straight.save("current", temp.path + "/four", GCOP_SAVE_OPTIMIZER).status == GCOP_OK);
   }
   {
     const plugged::Model first(config);
-    for (int i = 0; i < 2; ++i)
-      REQUIRE(first.train(batch_of(c), plugged::Model::nll(), adamw()).status == GCOP_OK);
+    for (int i = 0; i < 2; ++i) REQUIRE(first.train(batch_of(c), plugged::Model::nll(), adamw()).status == GCOP_OK);
     REQUIRE(first.save("current", temp.path + "/two", GCOP_SAVE_OPTIMIZER).status == GCOP_OK);
   }
   const plugged::Model second(config);
   const plugged::Plain loaded = second.load("current", temp.path + "/two");
   REQUIRE_MESSAGE(loaded.status == GCOP_OK, loaded.error);
-  for (int i = 0; i < 2; ++i)
-    REQUIRE(second.train(batch_of(c), plugged::Model::nll(), adamw()).status == GCOP_OK);
+  for (int i = 0; i < 2; ++i) REQUIRE(second.train(batch_of(c), plugged::Model::nll(), adamw()).status == GCOP_OK);
   REQUIRE(second.save("current", temp.path + "/again", GCOP_SAVE_OPTIMIZER).status == GCOP_OK);
   for (const char *file : {"/model.safetensors", "/adapter/adapter_model.safetensors", "/optimizer.safetensors"})
     CHECK(bytes_of(temp.path + "/four" + file) == bytes_of(temp.path + "/again" + file));

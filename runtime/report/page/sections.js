@@ -46,6 +46,7 @@ function headline() {
 
 function facts() {
   const list = document.getElementById("facts"), chip = (name, value) => value !== undefined && value !== "" && list.append(el("li", {}, name + " ", el("b", {}, String(value))));
+  for (const name of ["guide", "core", "teacher", "tasks"]) chip(name, report.options?.[name]);
   chip("profile", report.profile); chip("seed", report.seed); chip("device", report.device); chip("commit", report.commit ? report.commit.slice(0, 12) : undefined);
   const seconds = (report.stages || []).reduce((t, s) => t + (s.seconds || 0), 0);
   if (seconds) chip("time", duration(seconds));
@@ -131,7 +132,7 @@ function trainingSection() {
     if (history.some(row => isNumber(row.kl))) panel("KL from the SFT weights", lines([{ name: "KL", colour: "var(--c3)", points: at("kl") }], { label: "KL per step", axis: "GRPO step", format: small, floor: 0 }));
     if (history.some(row => isNumber(row.valid_rate))) panel("Well formed and leaking strategies", lines([{ name: "valid", colour: "var(--c3)", points: at("valid_rate") }, { name: "leaks", colour: "var(--c2)", points: at("leak_rate") }],
       { label: "Valid and leak rate per step", axis: "GRPO step", format: v => percent(v), floor: 0 }));
-    notes.push(`Reward slope ${small(grpo.reward_slope)} a step${isNumber(low) ? `, 95 % ${small(low)} to ${small(high)}` : ""}${isNumber(grpo.kl) ? `; KL ${small(grpo.kl)} nats a token at the end` : "; KL was not measured (kl_beta is 0)"}${isNumber(grpo.changed_greedy) ? `; ${percent(grpo.changed_greedy)} of the greedy strategies differ from the SFT guide's` : ""}.`);
+    notes.push(`Reward slope ${small(grpo.reward_slope)} a step${isNumber(low) ? `, 95 % ${small(low)} to ${small(high)}` : ""}${isNumber(grpo.kl) ? `; KL ${small(grpo.kl)} nats a token at the end` : grpo.kl_beta ? "; no group trained anything, so there is no KL" : "; KL was not measured (kl_beta is 0)"}${isNumber(grpo.changed_greedy) ? `; ${percent(grpo.changed_greedy)} of the greedy strategies differ from the SFT guide's` : ""}.`);
   }
   if (sft && (sft.losses || []).length) panel("SFT loss per step", lines([{ name: "loss", colour: "var(--c4)", points: sft.losses.map((v, i) => [i + 1, v]) }], { label: "SFT loss", axis: "SFT step", format: v => fixed(v, 2), floor: 0 }));
   if (sft) notes.unshift(sft.examples ? `SFT on ${sft.examples} kept strategies.` : "No strategy was kept: SFT was left out.");

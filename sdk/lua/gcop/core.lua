@@ -40,6 +40,7 @@ local Core = {}
 ---@field tokens_in integer all input classes
 ---@field tokens_out integer reasoning included
 ---@field cost_usd number 0 for a cached answer
+---@field price_usd number what such a call costs, cached or not
 ---@field latency_s number
 ---@field cached boolean answered by the store: nothing was sent or paid
 
