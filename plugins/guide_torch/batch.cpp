@@ -216,19 +216,21 @@ bool Batch::ended_by_text(Sequence &s) {
   for (const std::string &stop : s.request.stop) longest = std::max(longest, stop.size());
   // Each token but special ones brings at least a byte, so a new match ends within the last `longest` + some tokens.
   const std::span<const int32_t> all = s.result.tokens;
-  const std::string tail = tokenizer_.decode(all.last(std::min(all.size(), longest + 8)));
+  const std::string tail = tokenizer_.decode_so_far(all.last(std::min(all.size(), longest + 8)));
   const auto in = [](const std::string &text) {
     return [&text](const std::string &stop) { return text.find(stop) != std::string::npos; };
   };
   if (std::none_of(s.request.stop.begin(), s.request.stop.end(), in(tail))) return false;
-  const std::string text = tokenizer_.decode(all);
+  const std::string text = tokenizer_.decode_so_far(all);
   for (const std::string &stop : s.request.stop) s.result.stop_at = std::min(s.result.stop_at, text.find(stop));
   return s.result.stop_at != std::string::npos;
 }
 
-// Hands over new text, but for an end that could become a stop string.
+// Hands over new text, but for an end that could become a stop string or is half a character; the last call brings the
+// rest, as decode() gives it.
 void Batch::stream(Sequence &s, bool last) {
-  const std::string text = tokenizer_.decode(s.result.tokens).substr(0, s.result.stop_at);
+  const std::string text = (last ? tokenizer_.decode(s.result.tokens) : tokenizer_.decode_so_far(s.result.tokens))
+                               .substr(0, s.result.stop_at);
   size_t safe = text.size();
   if (!last)
     for (const std::string &stop : s.request.stop)

@@ -204,7 +204,7 @@ class Renderer {
 
   Json data_of(const Expr &e) {
     Value value = eval(e);
-    if (value.kind != Value::Kind::data)
+    if (value.kind != Value::Kind::data || value.is_range())
       fail_at(e.line, "a " + kind_name(value) + " inside a list or dict is not supported");
     return std::move(value.data);
   }
@@ -247,7 +247,7 @@ class Renderer {
         if (list.size() >= kMaxItems) fail_at(e.line, "range() is longer than 100000", Code::exhausted);
         list.push_back(i);
       }
-      return Value::of(std::move(list));
+      return {Value::Kind::data, std::move(list), nullptr, "range"};
     }
     fail_at(e.line, "the call of '" + name + "' is not supported in this form");
   }
@@ -268,6 +268,7 @@ Result<ChatTemplate> ChatTemplate::parse(const std::string &source, const std::s
   return guarded("chat template", [&] {
     auto parsed = std::make_shared<Parsed>();
     parsed->body = parse_template(source);
+    check_scopes(parsed->body);
     // transformers always passes tools and documents; a token the tokenizer does not have stays undefined.
     parsed->globals["tools"] = Value::of(nullptr);
     parsed->globals["documents"] = Value::of(nullptr);
@@ -279,9 +280,13 @@ Result<ChatTemplate> ChatTemplate::parse(const std::string &source, const std::s
   });
 }
 
-Result<std::string> ChatTemplate::render(const std::vector<Message> &messages, bool add_generation_prompt) const {
+Result<std::string> ChatTemplate::render(const std::vector<Message> &messages, bool add_generation_prompt,
+                                         const TemplateVariables &variables) const {
   return guarded("chat template", [&] {
+    if (messages.empty()) fail("a chat template needs at least one message");
     auto globals = parsed_->globals;
+    for (const auto &[name, value] : variables)
+      globals[name] = std::visit([](const auto &v) { return Value::of(v); }, value);
     jinja::Json list = jinja::Json::array();
     for (const Message &message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
     globals["messages"] = Value::of(std::move(list));

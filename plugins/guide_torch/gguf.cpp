@@ -165,9 +165,12 @@ class GgufModel final : public ModelFile {
       tokenizer_.nfc = true;
     } else if (pre == "gpt-2") {
       tokenizer_.splits = {{SplitStep::Kind::regex, kGpt2Pattern, true}};
+    } else if (pre == "llama-bpe") {
+      tokenizer_.splits = {{SplitStep::Kind::regex, kLlama3Pattern, true}};
+      tokenizer_.ignore_merges = true;
     } else {
       fail("GGUF '" + path + "' cuts words by the rule '" + pre +
-               "'; gcop knows smollm, qwen2 and gpt-2; use the model's Hugging Face directory instead",
+               "'; gcop knows smollm, qwen2, llama-bpe and gpt-2; use the model's Hugging Face directory instead",
            Code::unsupported);
     }
     tokenizer_.tokens = header_.texts("tokenizer.ggml.tokens");
@@ -191,7 +194,8 @@ class GgufModel final : public ModelFile {
     tokenizer_.eos = token_id("eos_token_id");
     tokenizer_.pad = token_id("padding_token_id");
     tokenizer_.unk = token_id("unknown_token_id");
-    tokenizer_.add_bos = header_.flag("tokenizer.ggml.add_bos_token", false);
+    // Files written before this key existed leave it out, and Llama 3's prompts begin with bos.
+    tokenizer_.add_bos = header_.flag("tokenizer.ggml.add_bos_token", pre == "llama-bpe");
     // The file names one end token; a chat model may also end with its family's other one.
     std::vector<int32_t> &stops = tokenizer_.stop_ids;
     for (int32_t id : {tokenizer_.eos, token_id("eot_token_id")})

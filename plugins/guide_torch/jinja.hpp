@@ -16,7 +16,8 @@ namespace gcop::guide_torch::jinja {
 using Json = nlohmann::ordered_json;  // dicts keep their order, as in Python
 
 // A Python value. Undefined carries the name that was looked for; a space is a namespace() or the `loop` variable,
-// the only things a template changes or that are no plain data.
+// the only things a template changes or that are no plain data. A range() is data with the name "range": it is walked
+// and counted like a list, but equals none and is no JSON.
 struct Value {
   enum class Kind { undefined, data, space } kind = Kind::undefined;
   Json data;
@@ -26,6 +27,7 @@ struct Value {
   static Value of(Json json) { return {Kind::data, std::move(json), nullptr, {}}; }
   static Value missing(std::string name) { return {Kind::undefined, {}, nullptr, std::move(name)}; }
   bool defined() const { return kind != Kind::undefined; }
+  bool is_range() const { return kind == Kind::data && name == "range"; }
   bool is_text() const { return kind == Kind::data && data.is_string(); }
   const std::string &text() const { return data.get_ref<const std::string &>(); }
 };
@@ -74,6 +76,7 @@ struct Node {
 };
 
 Body parse_template(const std::string &source);
+void check_scopes(const Body &body);  // Fault where Jinja's rules of names would give another text
 
 [[noreturn]] inline void fail_at(int line, const std::string &what, Code code = Code::unsupported) {
   fail("chat template, line " + std::to_string(line) + ": " + what, code);

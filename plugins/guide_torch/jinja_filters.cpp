@@ -128,7 +128,8 @@ Value apply_filter(const std::string &name, const Value &value, const Arguments 
   }
   reader.done();
   if (name == "tojson") {
-    if (value.kind != Value::Kind::data) fail_at(line, "tojson of something " + kind_name(value), Code::invalid);
+    if (value.kind != Value::Kind::data || value.is_range())
+      fail_at(line, "tojson of something " + kind_name(value), Code::invalid);
     return Value::of(json_of(value.data));
   }
   if (name == "safe") return value;
@@ -151,22 +152,25 @@ Value apply_filter(const std::string &name, const Value &value, const Arguments 
 }
 
 bool apply_test(const std::string &name, const Value &value, const Arguments &args, int line) {
-  if (name == "defined") return value.defined();
-  if (name == "undefined") return !value.defined();
   bool data = value.kind == Value::Kind::data;
   const Json &d = value.data;
-  if (name == "none") return data && d.is_null();
-  if (name == "string") return value.is_text();
-  if (name == "number") return data && (d.is_number() || d.is_boolean());
-  if (name == "integer") return data && d.is_number_integer();
-  if (name == "float") return data && d.is_number_float();
-  if (name == "boolean") return data && d.is_boolean();
-  if (name == "true" || name == "false") return data && d.is_boolean() && d.get<bool>() == (name == "true");
-  if (name == "mapping") return data && d.is_object();
-  if (name == "iterable" || name == "sequence")
-    return !value.defined() || (data && (d.is_string() || d.is_structured()));
+  if (args.values.empty() && args.named.empty()) {
+    if (name == "defined") return value.defined();
+    if (name == "undefined") return !value.defined();
+    if (name == "none") return data && d.is_null();
+    if (name == "string") return value.is_text();
+    if (name == "number") return data && (d.is_number() || d.is_boolean());
+    if (name == "integer") return data && d.is_number_integer();
+    if (name == "float") return data && d.is_number_float();
+    if (name == "boolean") return data && d.is_boolean();
+    if (name == "true" || name == "false") return data && d.is_boolean() && d.get<bool>() == (name == "true");
+    if (name == "mapping") return data && d.is_object();
+    if (name == "iterable" || name == "sequence")
+      return !value.defined() || (data && (d.is_string() || d.is_structured()));
+  }
   if (args.values.size() == 1 && args.named.empty()) {
     const Value &other = args.values[0];
+    if (value.is_range() || other.is_range()) fail_at(line, "comparing a range is not supported");
     if (name == "equalto" || name == "eq" || name == "sameas") {
       if (name == "sameas" && !(other.kind == Value::Kind::data && (other.data.is_null() || other.data.is_boolean())))
         fail_at(line, "the test 'sameas' with other than true, false and none is not supported");

@@ -87,7 +87,7 @@ class Parser {
     std::string word = expect_name();
     if (word == "if") {
       node.kind = Node::Kind::branch;
-      ExprPtr condition = expression();
+      ExprPtr condition = disjunction();  // not a choice: Jinja has none here
       while (true) {
         expect_close();
         bool last = condition == nullptr;
@@ -95,7 +95,7 @@ class Parser {
         node.branches.emplace_back(std::move(condition), std::move(body));
         std::string next = expect_name();
         if (next == "endif") break;
-        condition = next == "elif" ? expression() : nullptr;
+        condition = next == "elif" ? disjunction() : nullptr;
       }
       expect_close();
     } else if (word == "for") {
@@ -118,6 +118,7 @@ class Parser {
       node.text = expect_name();
       if (take_op(".")) node.member = expect_name();
       if (is_op(",")) fail_at(node.line, "'set' of several names is not supported");
+      if (node.text == "loop") fail_at(node.line, "'set' of 'loop' is not supported");
       if (take_op("=")) {
         node.kind = Node::Kind::set;
         node.value = expression();
@@ -341,8 +342,10 @@ ExprPtr Parser::filters(ExprPtr value) {
       value = make(Kind::test, expect_name(), std::move(value));
       value->negated = negated;
       auto kind = token().kind;
-      bool word = kind == Token::Kind::name && !is_word("else") && !is_word("or") && !is_word("and") &&
-                  !is_word("is") && !is_word("if") && !is_word("in") && !is_word("not");
+      // Jinja takes any other word as the test's argument, and then refuses what follows.
+      for (const char *other : {"is", "if", "in", "not"})
+        if (is_word(other)) unexpected("a test's end; put the test into parentheses:");
+      bool word = kind == Token::Kind::name && !is_word("else") && !is_word("or") && !is_word("and");
       if (is_op("("))
         arguments(*value);
       else if (word || kind == Token::Kind::string || kind == Token::Kind::integer || is_op("[") || is_op("{"))

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "jinja.hpp"
@@ -25,6 +26,17 @@ Json number_of(const Json &json) { return json.is_boolean() ? Json(json.get<bool
   fail_at(line, "'" + value.name + "' is undefined", Code::invalid);
 }
 
+// As Python's repr: the shortest digits that give the number back, with an exponent below 1e-4 and from 1e16.
+std::string text_of_real(double value) {
+  if (!std::isfinite(value)) fail("chat template: a number is infinite or none, which is not supported");
+  char buffer[40];
+  double size = std::abs(value);
+  bool fixed = size == 0 || (size >= 1e-4 && size < 1e16);
+  auto format = fixed ? std::chars_format::fixed : std::chars_format::scientific;
+  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr);
+  return fixed && text.find('.') == std::string::npos ? text + ".0" : text;
+}
+
 void write_json(const Json &json, std::string &out) {
   if (json.is_array()) {
     out += '[';
@@ -44,6 +56,8 @@ void write_json(const Json &json, std::string &out) {
       write_json(item, out);
     }
     out += '}';
+  } else if (json.is_number_float()) {
+    out += text_of_real(json.get<double>());
   } else {
     out += json.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
@@ -58,7 +72,7 @@ std::string checked(std::string text, int line) {
 
 std::string kind_name(const Value &value) {
   if (value.kind == Value::Kind::undefined) return "undefined";
-  if (value.kind == Value::Kind::space) return value.name;
+  if (value.kind == Value::Kind::space || value.is_range()) return value.name;
   if (value.data.is_null()) return "none";
   if (value.data.is_object()) return "dict";
   if (value.data.is_array()) return "list";
@@ -77,6 +91,7 @@ std::string text_of(const Value &value, int line) {
   if (value.kind == Value::Kind::data) {
     if (value.data.is_null()) return "None";
     if (value.data.is_boolean()) return value.data.get<bool>() ? "True" : "False";
+    if (value.data.is_number_float()) return text_of_real(value.data.get<double>());
     if (value.data.is_number()) return value.data.dump();
   }
   fail_at(line, "printing a " + kind_name(value) + " is not supported; the template should use tojson");
@@ -99,6 +114,8 @@ bool equal(const Value &a, const Value &b) {
 }
 
 bool compare(const std::string &op, const Value &a, const Value &b, int line) {
+  if (a.is_range() || (b.is_range() && op != "in" && op != "not in"))
+    fail_at(line, "comparing a range is not supported");
   if (op == "==") return equal(a, b);
   if (op == "!=") return !equal(a, b);
   if (op == "in") return contains(b, a, line);
@@ -132,7 +149,7 @@ Value binary(const std::string &op, const Value &a, const Value &b, int line) {
   if (!a.defined()) undefined_use(a, line);
   if (!b.defined()) undefined_use(b, line);
   if (op == "+" && a.is_text() && b.is_text()) return Value::of(checked(a.text() + b.text(), line));
-  if (op == "+" && a.data.is_array() && b.data.is_array()) {
+  if (op == "+" && a.data.is_array() && b.data.is_array() && !a.is_range() && !b.is_range()) {
     if (a.data.size() + b.data.size() > kMaxItems) fail_at(line, "a list is longer than 100000", Code::exhausted);
     Json sum = a.data;
     for (const Json &item : b.data) sum.push_back(item);
@@ -167,6 +184,18 @@ Value binary(const std::string &op, const Value &a, const Value &b, int line) {
   fail_at(line, "'" + op + "' of such numbers is not supported");
 }
 
+namespace {
+
+// A dict's methods, which Jinja finds where the dict has no such key, by '.' even where it has.
+bool is_dict_method(const std::string &name) {
+  for (const char *method :
+       {"items", "keys", "values", "get", "pop", "update", "copy", "setdefault", "popitem", "clear", "fromkeys"})
+    if (name == method) return true;
+  return false;
+}
+
+}  // namespace
+
 Value attribute(const Value &object, const std::string &name, int line) {
   if (!object.defined()) undefined_use(object, line);
   if (object.kind == Value::Kind::space) {
@@ -176,9 +205,7 @@ Value attribute(const Value &object, const std::string &name, int line) {
     return Value::missing(name);
   }
   if (!object.data.is_object()) fail_at(line, "'." + name + "' of a " + kind_name(object) + " is not supported");
-  for (const char *method :
-       {"items", "keys", "values", "get", "pop", "update", "copy", "setdefault", "popitem", "clear", "fromkeys"})
-    if (name == method) fail_at(line, "the method '" + name + "' of a dict without a call is not supported");
+  if (is_dict_method(name)) fail_at(line, "the method '" + name + "' of a dict without a call is not supported");
   auto found = object.data.find(name);
   return found == object.data.end() ? Value::missing(name) : Value::of(*found);
 }
@@ -189,7 +216,10 @@ Value index(const Value &object, const Value &at, int line) {
   if (object.data.is_object()) {
     if (!at.is_text()) return Value::missing(kind_name(at));
     auto found = object.data.find(at.text());
-    return found == object.data.end() ? Value::missing(at.text()) : Value::of(*found);
+    if (found != object.data.end()) return Value::of(*found);
+    if (is_dict_method(at.text()))
+      fail_at(line, "the method '" + at.text() + "' of a dict without a call is not supported");
+    return Value::missing(at.text());
   }
   if ((object.data.is_array() || object.is_text()) && at.kind == Value::Kind::data && at.data.is_number_integer()) {
     std::vector<Json> items = items_of(object, line);
@@ -208,7 +238,7 @@ Value slice(const Value &object, const Value *from, const Value *to, const Value
       fail_at(line, "slicing with a " + kind_name(*value) + " is not supported");
     return std::clamp<int64_t>(value->data.get<int64_t>(), -(int64_t{1} << 40), int64_t{1} << 40);
   };
-  if (!object.is_text() && !(object.kind == Value::Kind::data && object.data.is_array()))
+  if (!object.is_text() && !(object.kind == Value::Kind::data && object.data.is_array() && !object.is_range()))
     fail_at(line, "slicing a " + kind_name(object) + " is not supported");
   std::vector<Json> items = items_of(object, line);
   auto n = static_cast<int64_t>(items.size());

@@ -1,15 +1,13 @@
 #include "tokenizer.hpp"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <queue>
 #include <stdexcept>
 #include <unordered_map>
 
 #include "fault.hpp"
+#include "nfc.hpp"
 #include "utf8.hpp"
 #include "word_splitter.hpp"
 
@@ -18,6 +16,8 @@ namespace gcop::guide_torch {
 const char *const kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 const char *const kQwen2Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char *const kLlama3Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 TokenizerData make_byte_tokenizer() {
   TokenizerData data;
@@ -42,19 +42,6 @@ struct Merge {
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
-}
-
-std::string nfc(std::string_view text) {
-  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; }))
-    return std::string(text);
-  utf8proc_uint8_t *out = nullptr;
-  auto size =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                   &out, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  if (size < 0) throw std::runtime_error(std::string("NFC normalisation: ") + utf8proc_errmsg(size));
-  std::string normal(reinterpret_cast<char *>(out), static_cast<size_t>(size));
-  std::free(out);
-  return normal;
 }
 
 // The added tokens that are looked for together; the longest one that starts first wins.
@@ -97,6 +84,7 @@ struct Tokenizer::Parts {
   explicit Parts(TokenizerData d);
   void encode_plain(std::string_view text, std::vector<int32_t> &out) const;
   void encode_word(std::string_view word, std::vector<int32_t> &out) const;
+  std::string bytes_of(std::span<const int32_t> ids, bool skip_special) const;
 
   TokenizerData data;
   WordSplitter splitter;
@@ -226,14 +214,22 @@ std::vector<int32_t> Tokenizer::encode(std::string_view raw, bool parse_special)
   return ids;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
-  std::string bytes;
+std::string Tokenizer::Parts::bytes_of(std::span<const int32_t> ids, bool skip_special) const {
+  std::string out;
   for (int32_t id : ids) {
-    if (id < 0 || id >= vocab()) continue;
+    if (id < 0 || static_cast<size_t>(id) >= bytes.size()) continue;
     auto at = static_cast<size_t>(id);
-    if (!(skip_special && parts_->special[at])) bytes += parts_->bytes[at];
+    if (!(skip_special && special[at])) out += bytes[at];
   }
-  return valid_utf8(bytes, true);
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  return valid_utf8(parts_->bytes_of(ids, skip_special), false);
+}
+
+std::string Tokenizer::decode_so_far(std::span<const int32_t> ids) const {
+  return valid_utf8(parts_->bytes_of(ids, true), true);
 }
 
 int64_t Tokenizer::vocab() const { return static_cast<int64_t>(parts_->data.tokens.size()); }

@@ -42,9 +42,10 @@ struct TokenizerData {
   std::vector<int32_t> stop_ids;  // ids that end a completion: eos, end of turn, generation_config's list
 };
 
-// The two split patterns this project's models use; both also accept text from tokenizer.json.
+// The split patterns of the models that a GGUF file names by a word; tokenizer.json brings its own.
 extern const char *const kGpt2Pattern;
 extern const char *const kQwen2Pattern;
+extern const char *const kLlama3Pattern;
 
 // 256 bytes, <|endoftext|>, <|im_start|>, <|im_end|>: for randomly initialised models. vocab = 259.
 TokenizerData make_byte_tokenizer();
@@ -57,8 +58,11 @@ class Tokenizer {
   // parse_special = false treats "<|im_end|>" in the text as plain text: for what a user or a model wrote. Bytes that
   // are no UTF-8 count as U+FFFD. Throws std::runtime_error if a split pattern of the model's own exhausts PCRE2.
   std::vector<int32_t> encode(std::string_view text, bool parse_special = true) const;
-  // Always valid UTF-8: bytes that are none become U+FFFD, a character cut off at the very end is left out.
+  // Always valid UTF-8: bytes that are none become U+FFFD, as Hugging Face decodes.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
+  // decode() without a last character whose bytes are right so far but not all there: what a stream may hand out.
+  // The answer for more ids begins with it.
+  std::string decode_so_far(std::span<const int32_t> ids) const;
 
   int64_t vocab() const;           // ids are in [0, vocab())
   bool is_stop(int32_t id) const;  // ends a completion

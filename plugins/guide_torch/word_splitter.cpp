@@ -11,18 +11,37 @@
 namespace gcop::guide_torch {
 namespace {
 
-// Oniguruma's \s is Unicode's White_Space; PCRE2's also has U+180E. So \s is written out, inside a class or outside.
-std::string with_unicode_space(const std::string &pattern) {
-  static const char *const kSpaces =
-      R"(\x{09}-\x{0d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+// Oniguruma's \s is Unicode's White_Space; PCRE2's also has U+180E.
+const char *const kSpaces =
+    R"(\x{09}-\x{0d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+// PCRE2 10.42 has Unicode 14's letters and numbers, Oniguruma 16's, and the digits step is Rust's, which has 17's.
+const char *const kLetters =
+    R"(\p{L}\x{1c89}\x{1c8a}\x{a7cb}-\x{a7cd}\x{a7da}-\x{a7dc}\x{105c0}-\x{105f3}\x{10d4a}-\x{10d65}\x{10d6f}-\x{10d85})"
+    R"(\x{10ec2}-\x{10ec4}\x{1123f}\x{11240}\x{11380}-\x{11389}\x{1138b}\x{1138e}\x{11390}-\x{113b5}\x{113b7}\x{113d1})"
+    R"(\x{113d3}\x{11bc0}-\x{11be0}\x{11f02}\x{11f04}-\x{11f10}\x{11f12}-\x{11f33}\x{1342f}\x{13441}-\x{13446})"
+    R"(\x{13460}-\x{143fa}\x{16100}-\x{1611d}\x{16d40}-\x{16d6c}\x{18cff}\x{1b132}\x{1b155}\x{1df25}-\x{1df2a})"
+    R"(\x{1e030}-\x{1e06d}\x{1e4d0}-\x{1e4eb}\x{1e5d0}-\x{1e5ed}\x{1e5f0}\x{2b739}\x{2ebf0}-\x{2ee5d}\x{31350}-\x{323af})";
+const char *const kNumbers =
+    R"(\p{N}\x{10d40}-\x{10d49}\x{116d0}-\x{116e3}\x{11bf0}-\x{11bf9}\x{11f50}-\x{11f59}\x{16130}-\x{16139})"
+    R"(\x{16d70}-\x{16d79}\x{1ccf0}-\x{1ccf9}\x{1d2c0}-\x{1d2d3}\x{1e4f0}-\x{1e4f9}\x{1e5f1}-\x{1e5fa})";
+const char *const kStepDigits = R"(\x{11de0}-\x{11de9}\x{16ff4}-\x{16ff6})";
+
+// The pattern with these classes written out, inside a class or outside.
+std::string as_pcre2(const std::string &pattern) {
   std::string out;
   bool in_class = false;
+  auto put = [&](const std::string &ranges) { out += in_class ? ranges : "[" + ranges + "]"; };
   for (size_t i = 0; i < pattern.size(); ++i) {
     char c = pattern[i];
     if (c == '\\' && i + 1 < pattern.size()) {
+      if (pattern.compare(i, 5, "\\p{L}") == 0 || pattern.compare(i, 5, "\\p{N}") == 0) {
+        put(pattern[i + 3] == 'L' ? kLetters : kNumbers);
+        i += 4;
+        continue;
+      }
       char next = pattern[++i];
       if (next == 's') {
-        out += in_class ? kSpaces : "[" + std::string(kSpaces) + "]";
+        put(kSpaces);
       } else if (next == 'S' && !in_class) {
         out += "[^" + std::string(kSpaces) + "]";
       } else if (next == 'S') {
@@ -43,6 +62,11 @@ std::string with_unicode_space(const std::string &pattern) {
   return out;
 }
 
+// The Digits step: each numeric character is a word, or each run of them.
+std::string digits_pattern(bool individual) {
+  return "[" + std::string(kNumbers) + kStepDigits + "]" + (individual ? "" : "+");
+}
+
 }  // namespace
 
 struct WordSplitter::Pattern {
@@ -53,8 +77,9 @@ struct WordSplitter::Pattern {
 WordSplitter::WordSplitter(const std::vector<SplitStep> &steps) {
   for (const SplitStep &step : steps) {
     Pattern pattern;
-    pattern.source = step.kind == SplitStep::Kind::regex ? step.pattern : step.individual ? "\\p{N}" : "\\p{N}+";
-    std::string text = with_unicode_space(pattern.source);
+    bool regex = step.kind == SplitStep::Kind::regex;
+    pattern.source = regex ? step.pattern : digits_pattern(step.individual);
+    std::string text = regex ? as_pcre2(step.pattern) : pattern.source;
     int error = 0;
     PCRE2_SIZE at = 0;
     pattern.code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_UTF | PCRE2_UCP,

@@ -99,6 +99,28 @@ TEST_CASE("quantised tensors are decoded row by row, the llama row order undone"
   }
 }
 
+TEST_CASE("a GGUF's rule for cutting words says how it tokenizes") {
+  TempFolder folder;
+  Config c = tiny_config("llama");
+  auto words = [&](const std::string &pre) {
+    GgufBuilder file = tiny_gguf(c, tiny_weights(c));
+    TokenizerData bytes = make_byte_tokenizer();
+    bytes.tokens[200] = "1234", bytes.tokens[201] = "123", bytes.tokens[202] = "x1";  // words no merge leads to
+    file.put_texts("tokenizer.ggml.tokens", bytes.tokens);
+    file.put_text("tokenizer.ggml.pre", pre);
+    write_file(folder / "m.gguf", file.bytes());
+    auto model = ModelFile::open(folder / "m.gguf");
+    REQUIRE_MESSAGE(model, (model ? "" : model.error().message));
+    CHECK((*model)->tokenizer().add_bos == (pre == "llama-bpe"));
+    auto tokenizer = Tokenizer::make((*model)->tokenizer());
+    REQUIRE(tokenizer);
+    return (*tokenizer)->encode("x1234");
+  };
+  CHECK(words("llama-bpe") == std::vector<int32_t>{'x', 201, '4'});  // at most three digits, a known word taken whole
+  for (const char *pre : {"gpt-2", "smollm", "qwen2"})
+    CHECK(words(pre) == std::vector<int32_t>{'x', '1', '2', '3', '4'});
+}
+
 TEST_CASE("identity is the file's SHA-256 and changes with any weight") {
   TempFolder folder;
   Config c = tiny_config("qwen2");

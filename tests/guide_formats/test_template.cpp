@@ -48,6 +48,16 @@ TEST_CASE("what is not supported is named, with its line") {
   CHECK(why("{% if strftime_now is defined %}x{% endif %}").find("strftime_now") != std::string::npos);
   CHECK(why("{{ 'a'.title() }}").find("title") != std::string::npos);
   CHECK(why("{{ [1]|tojson(indent=2) }}").find("tojson") != std::string::npos);
+  CHECK(why("{{ messages[0]['items'] }}").find("method 'items'") != std::string::npos);
+  CHECK(why("{{ range(3) == [0, 1, 2] }}").find("range") != std::string::npos);
+  CHECK(why("{{ range(3)[1:]|join }}").find("slicing a range") != std::string::npos);
+  CHECK(why("{% for x in [] %}{% set loop = 1 %}{% endfor %}").find("'loop'") != std::string::npos);
+  for (const char *late :
+       {"{% for x in 'a' %}{{ m }}{% endfor %}{% set m = 1 %}", "{% set z %}{{ m }}{% endset %}{% set m = 1 %}",
+        "{% for y in 'a' %}{% for x in 'a' if m %}{% endfor %}{% set m = 1 %}{% endfor %}"})
+    CHECK(why(late).find("setting 'm' after a block") != std::string::npos);
+  CHECK(why("{{ m }}{% for x in 'a' %}{{ m }}{% set m = 2 %}{{ m }}{% endfor %}{% set m = 1 %}{{ m }}") ==
+        "rendered: 21");
   CHECK(why("{{ loop.cycle }}").find("'loop' is undefined") != std::string::npos);
   CHECK(why("{% for x in [1] %}{{ loop.depth }}{% endfor %}").find("loop.depth") != std::string::npos);
   CHECK(why("{{ raise_exception('only users') }}") == "the chat template refuses the messages: only users");
@@ -56,6 +66,17 @@ TEST_CASE("what is not supported is named, with its line") {
 
 TEST_CASE("what an untaken branch holds does not matter") {
   CHECK(*render("{% if tools %}{{ tools|map('x')|urlize }}{% else %}plain{% endif %}") == "plain");
+}
+
+TEST_CASE("variables reach the template by name, and a conversation has at least one message") {
+  auto made = ChatTemplate::parse("{{ enable_thinking is defined }}{{ enable_thinking is false }}{{ date_string }}");
+  REQUIRE(made);
+  CHECK(*made->render({{"user", "a"}}, true) == "FalseFalse");
+  CHECK(*made->render({{"user", "a"}}, true, {{"enable_thinking", false}, {"date_string", "1 Jan"}}) ==
+        "TrueTrue1 Jan");
+  auto none = made->render({}, true);
+  REQUIRE_FALSE(none);
+  CHECK(none.error().message == "a chat template needs at least one message");
 }
 
 TEST_CASE("a template by a stranger can neither run for ever nor nest without end") {

@@ -87,8 +87,8 @@ TEST_CASE("decoding gives valid UTF-8 whatever the ids") {
   };
   const std::string kReplaced = "\xef\xbf\xbd";
   CHECK(decode("caf\xc3\xa9") == "caf\xc3\xa9");
-  CHECK(decode("caf\xc3") == "caf");  // cut off at the end: left out
-  CHECK(decode("x\xf0\x9f\x91") == "x");
+  CHECK(decode("caf\xc3") == "caf" + kReplaced);  // cut off at the end: replaced too
+  CHECK(decode("x\xf0\x9f\x91") == "x" + kReplaced);
   CHECK(decode("a\xc3z") == "a" + kReplaced + "z");                    // cut off in the middle: replaced
   CHECK(decode("\xf0\x9f\x91z") == kReplaced + "z");                   // one mark for a begun character
   CHECK(decode("\xed\xa0\x80") == kReplaced + kReplaced + kReplaced);  // a surrogate is none

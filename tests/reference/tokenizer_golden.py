@@ -7,8 +7,8 @@ Needs transformers, tokenizers, gguf (5.17, 0.23, 0.19 made the files in the tre
 that need none: small_tokenizers.json, templates.json, quants.json. For each model it writes <its name>.json.
 
 Two liberties, because transformers' GGUF loader leaves parts of a tokenizer out: added tokens are all that the file
-marks as control or user-defined, and "smollm" splits single digits before GPT-2's pattern, as that model's own
-tokenizer.json does (the loader forgets the digits, which matters for white space before a number).
+marks as control or user-defined, and "smollm" splits single digits before GPT-2's pattern and decodes bytes, as that
+model's own tokenizer.json does (the loader forgets the digits, which matters for white space before a number).
 """
 import json
 import pathlib
@@ -23,6 +23,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
          r"|\s+(?!\S)|\s+")
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 
 TEXTS = [
     "", " ", "  ", "\n", "\n\n\n", "\t\tx", "a", "Hello, world!", " leading and trailing ", "two  spaces   three",
@@ -77,6 +78,9 @@ TEMPLATES = [
     "{{ '{{' }}{{ \"%}\" }}{{ {'a': {'b': 1}}['a']['b'] }}{{ {'a':{'b':2}}.a.b}}{{ -1|string }}{{ (1 if 0 else 2) + 1 }}{{ 1 if 0 else 2 if 0 else 3 }}",
     "{%- if tools %}T{% elif tools is none %}no tools{% endif %}{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}] {{ m.content.strip() + ' ' }}{{ eos_token if loop.last }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}",
+    "{{ 1000000000000000.0 }} {{ 9999999999999998.0 }} {{ 1000000000000000.0 * 10 }} {{ 0.0001 }} {{ 0.00001 }} {{ 0.1 + 0.2 }} {{ [1000000000000000.0, 4 / 2]|tojson }}",
+    "{{ 'a' is string[0] }}", "{{ 'a' is string is defined }}", "{{ 'x' if 'a' is string in 'ab' }}", "{% if 1 if 2 else 3 %}x{% endif %}",
+    "{% for x in 'ab' %}{{ messages[0].role }}{% else %}{% set messages = 1 %}{% endfor %}{{ messages|length }}", "{{ range(2)|tojson }}", "{{ range(2) + [1] }}",
     "{{ nope.foo }}", "{{ 'a' + 1 }}", "{{ 'a' + nope }}", "{% if true %}x", "{{ 'a }}", "{{ 1 + }}", "{% endif %}", "{{ none|length }}",
 ]
 
@@ -94,6 +98,7 @@ def gguf_tokenizer(path):
         spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
             {"type": "Digits", "individual_digits": True},
             {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}]}
+        spec["decoder"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
         spec["model"].update(unk_token=None, byte_fallback=False, fuse_unk=False)
     return hf.chat_template, Tokenizer.from_str(json.dumps(spec))
 
@@ -135,25 +140,42 @@ def write_model(path, out):
 
 
 def write_small_tokenizers(out):
-    """Two tokenizers trained on the texts above: SmolLM2's way of splitting, and Qwen2's."""
+    """Three tokenizers trained on the texts above: SmolLM2's way of splitting, Qwen2's and Llama 3's."""
     rows = []
-    for name in ("digits_gpt2", "qwen2"):
-        tokenizer = Tokenizer(models.BPE())
+    for name in ("digits_gpt2", "qwen2", "llama3"):
+        tokenizer = Tokenizer(models.BPE(ignore_merges=name == "llama3"))
+        if name == "digits_gpt2":
+            split = [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]
+        else:
+            pattern = Regex(QWEN2 if name == "qwen2" else LLAMA3)
+            split = [pre_tokenizers.Split(pattern, "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
         if name == "qwen2":
             tokenizer.normalizer = normalizers.NFC()
-            split = [pre_tokenizers.Split(Regex(QWEN2), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
-        else:
-            split = [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
         tokenizer.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet() if name == "qwen2" else []  # the other one lacks bytes
+        alphabet = [] if name == "digits_gpt2" else pre_tokenizers.ByteLevel.alphabet()  # that one lacks bytes
         trainer = trainers.BpeTrainer(vocab_size=520, initial_alphabet=alphabet, show_progress=False,
-                                      special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+                                      special_tokens=SPECIAL[name == "llama3"])
         tokenizer.train_from_iterator([t for t in TEXTS if "<|" not in t and "\u0001" not in t], trainer)
+        if name == "llama3":
+            tokenizer = with_whole_words(tokenizer)
         tokenizer.add_tokens([AddedToken("<tool_call>", normalized=False), AddedToken("caf\u00e9 x", normalized=True)])
         texts = TEXTS + ["cafe\u0301 x y", "caf\u00e9 x<|im_end|>cafe\u0301 x"]
         rows.append({"name": name, "tokenizer": json.loads(tokenizer.to_str()), "texts": golden_texts(tokenizer, texts)})
     save(out, rows)
+
+
+SPECIAL = (["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+           ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"])
+
+
+def with_whole_words(tokenizer):
+    """Words that no merge leads to, as Llama 3's vocabulary has them: only ignore_merges gives their ids."""
+    spec = json.loads(tokenizer.to_str())
+    spell, vocab = pre_tokenizers.ByteLevel(False, use_regex=False), spec["model"]["vocab"]
+    for word in (" world", "Hello", "1234567", "123", " x", "\u65e5\u672c", " caf\u00e9", "    ", "\n\n\n", "HTTPServer", "==="):
+        vocab.setdefault(spell.pre_tokenize_str(word)[0][0], len(vocab))
+    return Tokenizer.from_str(json.dumps(spec))
 
 
 def write_templates(out):
