@@ -28,6 +28,7 @@ local keep = option("keep", { quick = 1, standard = 2 }, "kept strategies wanted
 local refine = option("refine", 1, "failures of a task that the teacher is asked to mend")
 local epochs = option("epochs", { quick = 6, standard = 4 }, "SFT epochs")
 local sft_lr = option("sft_lr", 1e-4, "SFT learning rate")
+local lora = option("lora", 0, "rank of a low-rank adapter to train; 0 trains all weights")
 local steps = option("steps", { quick = 5, standard = 14 }, "GRPO steps")
 local prompts_per_step = option("prompts", { quick = 6, standard = 12 }, "GRPO tasks per step that teach something")
 local group = option("group", 8, "GRPO strategies per task")
@@ -40,7 +41,7 @@ local core    = gcop.core { model = core_name, temperature = 0.2, max_tokens = 1
   price = not core_name:find "^local:" and price or nil, key_env = key_env ~= "" and key_env or nil }
 local teacher = gcop.core { model = teacher_name, temperature = 0.7, max_tokens = 128, max_in_flight = 32,
   price = not teacher_name:find "^local:" and price or nil, key_env = key_env ~= "" and key_env or nil }
-local guide   = gcop.guide { model = guide_name }
+local guide   = gcop.guide { model = guide_name, lora = lora > 0 and { rank = lora } or nil }
 local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 
 local run = gcop.run { guide = guide, core = core, check = tests, budget_usd = budget, max_strategy_tokens = 80 }

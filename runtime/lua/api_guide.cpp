@@ -27,6 +27,7 @@ int new_guide(lua_State *L) {
       o.str("name", o.str("model", "random")), o.str("plugin", "guide_torch"), {{"role", "guide"}}, o.str("model")};
   model.config["name"] = model.name;
   if (o.has("random")) model.config["random"] = o.json("random");
+  if (o.has("lora")) model.config["lora"] = o.json("lora");
   if (o.has("config")) model.config.update(o.json("config"));
   auto timeout = static_cast<uint32_t>(o.integer("timeout_ms", 1'800'000, 1, 7 * 24 * 3600 * 1000));
   return make_instance(L, model, [&host, name = model.name, timeout](std::shared_ptr<plugin::Instance> instance) {
@@ -223,6 +224,13 @@ const Module guide_module = {
        {"kv_heads", "integer?", "default heads"},
        {"intermediate", "integer?", "default 128"},
        {"context", "integer?", "tokens; default 1024"}}},
+     {"gcop.Lora",
+      "A low-rank adapter (LoRA, arXiv 2106.09685): each target matrix W becomes W + alpha / rank * B A, and only A "
+      "and "
+      "B are trained. Sampling, scoring and training use the sum.",
+      {{"rank", "integer", "1 to 1024"},
+       {"alpha", "number?", "default 2 rank"},
+       {"targets", "string[]?", "of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; default all"}}},
      {"gcop.Rollout",
       "What the guide sampled.",
       {{"text", "string", "without special tokens"},
@@ -239,6 +247,7 @@ const Module guide_module = {
       {{"options", "table", ""}},
       {{"model", "string?", "a name of recipes/models.toml, a Hugging Face directory, or a .gguf file"},
        {"random", "gcop.RandomModel?", "instead: random weights"},
+       {"lora", "gcop.Lora?", "train a low-rank adapter instead of all weights"},
        {"name", "string?", "for reports and errors"},
        {"plugin", "string?", "default \"guide_torch\""},
        {"config", "table?", "added to the plugin's configuration"},
@@ -323,7 +332,9 @@ const Module guide_module = {
      {"gcop.Guide:save",
       save,
       Waits::yes,
-      "Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files).",
+      "Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files). A guide with a low-rank "
+      "adapter "
+      "writes the merged weights, and the adapter into DIR/adapter as PEFT reads it.",
       {{"dir", "string", "relative: inside the run's folder"}, {"options", "table?", ""}},
       {{"weights", "string?", "default \"current\""},
        {"optimizer", "boolean?", "also its moments and step, to go on training"}},
@@ -333,7 +344,9 @@ const Module guide_module = {
      {"gcop.Guide:load",
       load,
       Waits::yes,
-      "Reads such a directory into a version; into \"current\" with the optimizer if it is there.",
+      "Reads such a directory into a version; into \"current\" with the optimizer if it is there. A guide with a "
+      "low-rank "
+      "adapter also reads a PEFT directory; weights without an adapter become its new base.",
       {{"dir", "string", "relative: inside the run's folder"}, {"options", "table?", ""}},
       {{"weights", "string?", "default \"current\""}},
       {},

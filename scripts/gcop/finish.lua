@@ -26,5 +26,5 @@ return function(run, o)
   run.report.details = run.details
   gcop.report.write(run.report)
   print(table_of(run.report.systems))
-  print(("report.html, report.json and policy/ are in %s"):format(gcop.out_dir))
+  print(("%s are in %s"):format(o and o.policy and "report.html, report.json and policy/" or "report.html and report.json", gcop.out_dir))
 end

@@ -294,6 +294,101 @@ TEST_CASE("an output folder that cannot be written is said before anything is sp
   CHECK(holds(ended.text, "there is a run in it already"));
 }
 
+TEST_CASE("a mistake takes back what gcop wrote, and nothing else") {
+  Folder folder;
+  folder.write("r.lua", "gcop.core { script = function() return 'x' end }\nerror('early mistake')");
+  fs::create_directory(folder.path() / "mine");
+  folder.write("mine/run.sh", "precious");
+  folder.write("mine/run.log", "precious too");
+  CHECK(folder.run({"r.lua", "--out", "mine"}).code == 2);
+  CHECK(fs::exists(folder.path() / "mine/run.sh"));
+  CHECK(fs::exists(folder.path() / "mine/run.log"));
+  CHECK_FALSE(fs::exists(folder.path() / "mine/run.db"));
+  fs::create_directory(folder.path() / "empty");
+  CHECK(folder.run({"r.lua", "--out", "empty"}).code == 2);
+  CHECK(fs::exists(folder.path() / "empty"));
+  CHECK(folder.run({"r.lua", "--out", "new"}).code == 2);
+  CHECK_FALSE(fs::exists(folder.path() / "new"));
+}
+
+TEST_CASE("a run whose plugin was named by its path is resumed, unless the plugin changed") {
+  Folder folder;
+  const std::string plugin = (folder.path() / "mine.gcop.so").string();
+  fs::copy_file(GCOP_BIN_DIR "/plugins/validator_python.gcop.so", plugin);
+  folder.write("r.lua", "gcop.validator { '" + plugin +
+                            "' }\ngcop.sleep(0)\n"
+                            "if not gcop.files.read('go') then error('stop') end\nprint('went on')");
+  auto ended = folder.run({"r.lua"});
+  REQUIRE_MESSAGE(ended.code == 1, ended.text);
+  const auto run = folder.only_run();
+  folder.write(run + "/go", "");
+  ended = folder.run({"--resume", run});
+  CHECK_MESSAGE(ended.code == 0, ended.text);
+  CHECK(holds(ended.text, "went on"));
+  std::ofstream(plugin, std::ios::app) << "changed";
+  ended = folder.run({"--resume", run});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "plugin " + plugin + " has changed"));
+}
+
+TEST_CASE("what a run read and how it was set must be the same when it is resumed") {
+  Folder folder;
+  const std::string row =
+      R"({"id":"a","family":"f","split":"test","slice":"plain","prompt":"p","entry_point":"f","tests":["assert f() == 1"]})";
+  folder.write("rows.jsonl", row + "\n");
+  folder.write("r.lua", R"(
+    local tasks = gcop.tasks { "rows.jsonl" }
+    local o = gcop.option("o", 1)
+    if o == 7 then gcop.core { model = "nope:x" } end
+    local core = gcop.core { script = function() return "x" end, price = { input = 1000, output = 1000 } }
+    local reply = core:complete { prompt = "four words for it" }
+    print(("o %d cost %s price %s"):format(o, reply.cost_usd > 0, reply.price_usd > 0))
+    if not gcop.files.read("go") then error("stop") end)");
+  auto ended = folder.run({"r.lua", "--set", "o=3"});
+  REQUIRE_MESSAGE(ended.code == 1, ended.text);
+  CHECK(holds(ended.text, "o 3 cost true price true"));
+  const auto run = folder.only_run();
+  folder.write(run + "/go", "");
+
+  ended = folder.run({"--resume", run, "--set", "o=7"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "option o was 3 and is now 7"));
+  ended = folder.run({"--resume", run, "--set", "o=7", "--accept-changes"});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "'nope:x' is not understood"));
+  ended = folder.run({"--resume", run});  // what failed has not stayed
+  CHECK_MESSAGE(ended.code == 0, ended.text);
+  CHECK(holds(ended.text, "o 3 cost false price true"));  // paid once; a call's price is the same
+
+  folder.write("rows.jsonl", row + "\n" + "\n");
+  ended = folder.run({"--resume", run});
+  CHECK(ended.code == 2);
+  CHECK(holds(ended.text, "rows.jsonl has changed"));
+  CHECK(folder.run({"--resume", run, "--accept-changes"}).code == 0);
+}
+
+TEST_CASE("a key that the plugin's configuration names is as secret as one that the option names") {
+  Folder folder;
+  setenv("GCOP_TEST_KEY", "sk-0123456789-very-secret", 1);
+  for (const char *where : {"key_env = 'GCOP_TEST_KEY'", "config = { key_env = 'GCOP_TEST_KEY' }"}) {
+    folder.write("r.lua", std::string("gcop.core { model = 'http://127.0.0.1:9/v1#m', ") + where +
+                              " }\nprint('said: sk-0123456789-very-secret')");
+    auto ended = folder.run({"r.lua"});
+    CHECK_MESSAGE(ended.code == 0, ended.text);
+    CHECK(holds(ended.text, "said: ***"));
+    CHECK_FALSE(holds(ended.text, "very-secret"));
+  }
+}
+
+TEST_CASE("help and messages name the command as its user calls it") {
+  Folder folder;
+  setenv("GCOP_COMMAND", "./dev run", 1);
+  folder.write("r.lua", "gcop.sleep(0)\nerror('stop')");
+  CHECK(holds(folder.run({"--help"}).text, "  ./dev run recipes/exectune_code.lua --plan"));
+  CHECK(holds(folder.run({"r.lua"}).text, "resume with: ./dev run --resume runs/"));
+  unsetenv("GCOP_COMMAND");
+}
+
 TEST_CASE("--json is one object a line, --quiet only results") {
   Folder folder;
   folder.write("r.lua",

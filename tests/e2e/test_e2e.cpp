@@ -150,6 +150,28 @@ TEST_CASE("a tiny guide with random weights learns to steer a scripted core") {
   CHECK(report.at("grpo").at("reward_slope_ci95").at(0).get<double>() > 0);  // the reward rises, beyond noise
 }
 
+TEST_CASE("one GRPO step on the guide as it is, without fine-tuning: a whole run, which claims no slope") {
+  TempDir dir;
+  fs::path out = dir.path / "run", log = dir.path / "log";
+  int code = wait_for(start({kRun, "tests/e2e/tiny.lua", "--out", out, "--set", "epochs=0", "--set", "steps=1"}, log));
+  INFO(slurp(log));
+  REQUIRE(code == 0);
+  json report = json::parse(slurp(out / "report.json"));
+  CHECK(report.at("grpo").at("steps") == 1);
+  CHECK(report.at("grpo").at("reward_slope").is_null());
+  CHECK(report.at("systems").size() == 2);
+  CHECK(report.at("options").at("steps") == 1);
+  double before = 0;
+  for (const auto &stage : report.at("stages")) before += stage.at("seconds").get<double>();
+  // Resumed when all is done: the figures stay, also the time that was spent.
+  REQUIRE(wait_for(start({kRun, "--resume", out}, log)) == 0);
+  json again = json::parse(slurp(out / "report.json"));
+  CHECK(again.at("systems") == report.at("systems"));
+  double after = 0;
+  for (const auto &stage : again.at("stages")) after += stage.at("seconds").get<double>();
+  CHECK(after >= before);
+}
+
 TEST_CASE("--check looks at what every stage was given, not only the first") {
   TempDir dir;
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check"}, dir.path / "fine")) == 0);
@@ -182,6 +204,8 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
   says("run:evaluate { tasks = tasks.test, samples = 1 }", "stage.lua:5: gcop.Run:evaluate: systems is missing");
   says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'cor' } }",
        "stage.lua:5: evaluate: there is no system 'cor'");
+  says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'core', 'gcop_sft' } }",
+       "stage.lua:5: evaluate: the system gcop_sft needs run:sft before it");
   says("run:baseline { tasks = {}, samples = 4 }", "stage.lua:5: baseline: there are no tasks");
   says("run:baseline { tasks = tasks.train, samples = 1 }",
        "stage.lua:5: baseline: samples is 1; it must be at least 4");

@@ -15,6 +15,12 @@ local Guide = {}
 ---@field intermediate? integer default 128
 ---@field context? integer tokens; default 1024
 
+--- A low-rank adapter (LoRA, arXiv 2106.09685): each target matrix W becomes W + alpha / rank * B A, and only A and B are trained. Sampling, scoring and training use the sum.
+---@class gcop.Lora
+---@field rank integer 1 to 1024
+---@field alpha? number default 2 rank
+---@field targets? string[] of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; default all
+
 --- What the guide sampled.
 ---@class gcop.Rollout
 ---@field text string without special tokens
@@ -27,6 +33,7 @@ local Guide = {}
 ---@class gcop.guide.Options
 ---@field model? string a name of recipes/models.toml, a Hugging Face directory, or a .gguf file
 ---@field random? gcop.RandomModel instead: random weights
+---@field lora? gcop.Lora train a low-rank adapter instead of all weights
 ---@field name? string for reports and errors
 ---@field plugin? string default "guide_torch"
 ---@field config? table added to the plugin's configuration
@@ -94,7 +101,7 @@ function Guide:drop(name) end
 ---@field weights? string default "current"
 ---@field optimizer? boolean also its moments and step, to go on training
 
---- Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files).
+--- Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files). A guide with a low-rank adapter writes the merged weights, and the adapter into DIR/adapter as PEFT reads it.
 --- Waits.
 --- Raises when the disk is full or read-only.
 ---@param dir string relative: inside the run's folder
@@ -104,7 +111,7 @@ function Guide:save(dir, options) end
 ---@class gcop.Guide.load.Options
 ---@field weights? string default "current"
 
---- Reads such a directory into a version; into "current" with the optimizer if it is there.
+--- Reads such a directory into a version; into "current" with the optimizer if it is there. A guide with a low-rank adapter also reads a PEFT directory; weights without an adapter become its new base.
 --- Waits.
 --- Raises when it is damaged or of another shape.
 ---@param dir string relative: inside the run's folder
