@@ -1,45 +1,47 @@
-// Forward and backward of a training step with LibTorch's autograd, padding-free: sequences lie one after another, the
-// losses come in closed form, the logits exist only at masked positions and in chunks. backward.cpp is the one file
-// that includes torch headers. Used by one thread at a time; several objects may work side by side on the same weights.
+// Forward and backward of a training step, padding-free: sequences lie one after another, the losses come in closed
+// form, the logits exist only at masked positions and in chunks. Used by one thread at a time; several objects may work
+// side by side on the same weights.
 #pragma once
 #include <cstdint>
-#include <memory>
 
 #include <gcop/plugin.h>
 
 #include "base/result.hpp"
-#include "lora.hpp"
+#include "decoder.hpp"
 #include "loss.hpp"
-#include "weights.hpp"
 
 namespace gcop::guide_torch {
 
 class Backward {
  public:
-  // What is trained: all of `weights`, or the adapter alone, whose products `weights` hold already. `gradients` is laid
-  // out like it.
-  struct Model {
-    const Config &config;
-    const Layout &layout;
-    const Arena &weights;
-    const Lora *lora = nullptr;
-    const Arena *adapter = nullptr;
+  struct Plan {
+    Decoder::Plan decoder;
+    int64_t targets = 0;  // masked tokens of one pass
   };
-  // `threads` of LibTorch for the calling thread; sequences of at most `longest` tokens.
-  Backward(const Model &model, Arena &gradients, int64_t longest, int threads);
-  ~Backward();
+  static size_t workspace_floats(const Config &config, const Lora *lora, const Plan &plan);
 
-  // Adds the gradients of sequences [first, last) of a checked request.
-  Result<> run(const gcop_train_request &request, size_t first, size_t last, const LossScale &scale);
+  // `threads` of BLAS for the calling thread; `workspace` as Decoder has it.
+  Backward(const TrainedModel &model, const RowKernels &kernels, const Plan &plan, float *workspace, int threads);
+
+  // Adds the gradients of `rows`, which are sequences of the checked request.
+  Result<> run(const gcop_train_request &request, const PackedRows &rows, const LossScale &scale);
   const LossSums &sums() const { return sums_; }
 
  private:
-  struct Pass;  // tensors over the arenas
+  void head_forward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &request);
+  void head_backward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &request);
+  void losses(const PackedRows &rows, size_t from, size_t end, const gcop_train_request &request,
+              const LossScale &scale);
 
-  const Model model_;
-  Arena &gradients_;
+  const TrainedModel model_;
+  const RowKernels &kernels_;
+  Decoder decoder_;
+  const float *head_;
+  float *d_head_;
+  size_t chunk_;  // targets whose logits are there at once
+  float *d_states_, *picked_, *d_picked_, *logits_;
+  std::vector<float> lse_, logprobs_, old_, ref_, slopes_;  // one for each target
   LossSums sums_;
-  std::unique_ptr<Pass> pass_;
 };
 
 }  // namespace gcop::guide_torch

@@ -23,6 +23,8 @@ struct Int8Rows {
   const int32_t *offsets;  // [n][k / 32]: -64 * the sum of the group's values, since activations are stored + 64
 };
 
+struct RowKernels;
+
 // Over one chunk of the vocabulary, for one lane.
 struct LogitStats {
   float max;
@@ -55,6 +57,7 @@ struct Kernels {
                     const int32_t *blocks, int tokens, float *scores, float *out);
   // Statistics of logits [n][lane] of one panel; ids start at first.
   void (*logit_stats)(const float *logits, int n, int32_t first, const float *inverse_temperature, LogitStats *out);
+  const RowKernels *rows;  // what training does beside matrix products
 };
 
 // nullptr if this CPU has neither AVX-512 nor AVX2 with FMA.

@@ -2,6 +2,7 @@
 #define GCOP_LANES 8
 #define GCOP_KERNELS_NAME "avx2"
 #include "kernels_body.hpp"
+#include "row_kernels_body.hpp"
 
 namespace gcop::guide_torch {
 const Kernels *kernels_avx2() { return &kTable; }

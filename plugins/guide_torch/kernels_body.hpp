@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "kernels.hpp"
+#include "row_kernels.hpp"
 
 namespace gcop::guide_torch {
 namespace {
@@ -349,9 +350,6 @@ void logit_stats(const float *logits, int n, int32_t first, const float *inverse
     tempered_sum = sum;
   for (int l = 0; l < L; ++l) out[l] = {max[l], sum[l], scale[l] == 1.0f ? sum[l] : tempered_sum[l], where[l]};
 }
-
-constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,    gemm,      quantize,   gemm_int8, swiglu,
-                            rmsnorm,           rope, attention, logit_stats};
 
 }  // namespace
 }  // namespace gcop::guide_torch

@@ -50,4 +50,10 @@ PackedRows::PackedRows(const gcop_train_request &r, size_t first, size_t last) {
   }
 }
 
+int64_t PackedRows::longest() const {
+  int64_t most = 0;
+  for (const Span &span : spans) most = std::max(most, span.prefix + span.count);
+  return most;
+}
+
 }  // namespace gcop::guide_torch

@@ -15,6 +15,8 @@ struct PackedRows {
   struct Span {  // rows that follow one another; they also see the `prefix` rows at prefix_begin
     int64_t begin, count, prefix_begin, prefix;
   };
+  int64_t longest() const;  // rows that one row sees, at most
+
   std::vector<int32_t> tokens;      // of each row
   std::vector<int64_t> positions;   // parallel
   std::vector<Span> spans;          // in order of rows

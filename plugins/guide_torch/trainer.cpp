@@ -8,13 +8,14 @@
 
 #include "backward.hpp"
 #include "exception.hpp"
+#include "kernels.hpp"
 #include "packed_rows.hpp"
 
 namespace gcop::guide_torch {
 
 namespace {
-constexpr size_t kMicroRows = 512;  // of one forward and backward, at most; its activations set the peak memory
-constexpr size_t kMaxSlots = 4;     // each costs a gradient arena
+constexpr size_t kMicroRows = 1024;  // of one forward and backward; its activations set the peak memory
+constexpr size_t kMaxSlots = 4;      // each costs a gradient arena
 
 std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
 }  // namespace
@@ -61,6 +62,24 @@ Result<size_t> Trainer::check(const gcop_train_request &r) const {
   return masked;
 }
 
+// Into as few micro-batches as kMicroRows allows, of like size, so that every slot has as many.
+std::vector<PackedRows> Trainer::cut(const gcop_train_request &r, size_t slots) const {
+  std::vector<uint64_t> rows(r.n);  // that each sequence adds to its neighbour's micro-batch
+  uint64_t all = 0;
+  for (size_t i = 0; i < r.n; ++i)
+    all += rows[i] = r.offsets[i + 1] - r.offsets[i] - (i > 0 ? shared_start(r, i - 1) : 0);
+  const uint64_t rounds = (all + slots * kMicroRows - 1) / (slots * kMicroRows);
+  const uint64_t room = std::max<uint64_t>(64, (all + slots * rounds - 1) / (slots * rounds));
+  std::vector<PackedRows> batches;
+  for (size_t first = 0, last; first < r.n; first = last) {
+    last = first + 1;
+    uint64_t taken = r.offsets[last] - r.offsets[first];
+    while (last < r.n && taken + rows[last] / 2 <= room) taken += rows[last++];
+    batches.emplace_back(r, first, last);
+  }
+  return batches;
+}
+
 // Micro-batches go to slots by their number, each slot to one thread with gradients of its own. So there is no barrier
 // inside a forward or backward pass, which matters where sandbox and core compete for the processors; and the sums
 // have a fixed order.
@@ -68,40 +87,41 @@ Result<TrainStats> Trainer::step(const Version &version, const gcop_train_reques
                                  const std::function<bool()> &cancelled) {
   const Result<size_t> masked = check(r);
   if (!masked) return masked.error();
-  uint64_t longest = 0;
-  for (size_t i = 0; i < r.n; ++i) longest = std::max(longest, r.offsets[i + 1] - r.offsets[i]);
   const size_t most = std::min({kMaxSlots, static_cast<size_t>(crew_.size()), r.n});
-  std::vector<uint64_t> rows(r.n);  // that each sequence adds to its neighbour's micro-batch
-  uint64_t all_rows = 0;
-  for (size_t i = 0; i < r.n; ++i)
-    all_rows += rows[i] = r.offsets[i + 1] - r.offsets[i] - (i > 0 ? shared_start(r, i - 1) : 0);
-  const uint64_t room = std::clamp<uint64_t>(all_rows / most, 64, kMicroRows);
-  std::vector<std::pair<size_t, size_t>> batches;
-  for (size_t first = 0, last; first < r.n; first = last) {
-    last = first + 1;
-    uint64_t taken = r.offsets[last] - r.offsets[first];
-    while (last < r.n && taken + rows[last] <= room) taken += rows[last++];
-    batches.emplace_back(first, last);
-  }
+  const std::vector<PackedRows> batches = cut(r, most);
   const size_t slots = std::min(most, batches.size());
+  Backward::Plan plan;
+  for (const PackedRows &rows : batches) {
+    plan.decoder.rows = std::max(plan.decoder.rows, static_cast<int64_t>(rows.tokens.size()));
+    plan.decoder.longest = std::max(plan.decoder.longest, rows.longest());
+    plan.targets = std::max(plan.targets, static_cast<int64_t>(rows.targets.size()));
+  }
+  plan.decoder.recompute = static_cast<size_t>(plan.decoder.rows) > 2 * kMicroRows;
   while (gradients_.size() < slots) gradients_.push_back(std::make_unique<Arena>(trained_.floats));
+  const size_t floats = Backward::workspace_floats(config_, lora_, plan);
+  workspaces_.resize(std::max(workspaces_.size(), slots));
+  for (size_t slot = 0; slot < slots; ++slot)
+    if (!workspaces_[slot] || workspaces_[slot]->size() < floats) {
+      workspaces_[slot].reset();
+      workspaces_[slot] = std::make_unique<Arena>(floats);
+    }
 
   const LossScale scale{r.n, *masked};
   std::vector<std::optional<Error>> failed(slots);
   std::vector<LossSums> sums(slots);
   // More threads inside a slot only where its products are large enough to pay for the barriers.
-  const double work = static_cast<double>(layout_.count * all_rows);
+  const double work = static_cast<double>(layout_.count) * static_cast<double>(plan.decoder.rows) * static_cast<double>(batches.size());
   const int threads =
       work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
   crew_.run(slots, [&](size_t slot, int) {
     try {
       std::memset(gradients_[slot]->data(), 0, trained_.floats * sizeof(float));
-      Backward backward({config_, layout_, *version.arena, lora_, version.adapter.get()}, *gradients_[slot],
-                        static_cast<int64_t>(longest), threads);
+      Backward backward({config_, layout_, *version.arena, *gradients_[slot], lora_, version.adapter.get()},
+                        *pick_kernels()->rows, plan, workspaces_[slot]->data(), threads);
       for (size_t i = slot; i < batches.size() && !failed[slot]; i += slots) {
         if (cancelled())
           failed[slot] = Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};
-        else if (Result<> done = backward.run(r, batches[i].first, batches[i].second, scale); !done)
+        else if (Result<> done = backward.run(r, batches[i], scale); !done)
           failed[slot] = done.error();
       }
       sums[slot] = backward.sums();

@@ -11,6 +11,7 @@
 #include "base/result.hpp"
 #include "crew.hpp"
 #include "lora.hpp"
+#include "packed_rows.hpp"
 #include "weights.hpp"
 
 namespace gcop::guide_torch {
@@ -34,6 +35,7 @@ class Trainer {
 
  private:
   Result<size_t> check(const gcop_train_request &request) const;  // number of masked tokens
+  std::vector<PackedRows> cut(const gcop_train_request &request, size_t slots) const;
 
   const Config config_;
   const Layout &layout_;  // of the model
@@ -42,7 +44,7 @@ class Trainer {
   const int64_t context_;
   Crew &crew_;
   AdamW optimizer_;
-  std::vector<std::unique_ptr<Arena>> gradients_;  // one for each slot, made when first needed
+  std::vector<std::unique_ptr<Arena>> gradients_, workspaces_;  // one for each slot, made when first needed
 };
 
 }  // namespace gcop::guide_torch

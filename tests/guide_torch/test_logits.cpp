@@ -27,9 +27,12 @@ double trained_loss(const Probe &probe, const std::vector<int32_t> &tokens, size
   request.tokens = tokens.data();
   request.mask = mask.data();
   request.loss = &options;
-  Backward backward({probe.file->config(), probe.layout, *probe.arena}, gradients, static_cast<int64_t>(tokens.size()),
-                    1);
-  const auto done = backward.run(request, 0, 1, LossScale{1, end - from});
+  const PackedRows rows(request, 0, 1);
+  const Backward::Plan plan{{static_cast<int64_t>(tokens.size()), rows.longest()}, static_cast<int64_t>(end - from)};
+  const Config &config = probe.file->config();
+  Arena workspace(Backward::workspace_floats(config, nullptr, plan));
+  Backward backward({config, probe.layout, *probe.arena, gradients}, *pick_kernels()->rows, plan, workspace.data(), 1);
+  const auto done = backward.run(request, rows, LossScale{1, end - from});
   REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
   return backward.sums().loss;
 }

@@ -1,0 +1,191 @@
+// The row kernels, written once over the vector width; included after kernels_body.hpp by the same two files.
+
+namespace gcop::guide_torch {
+namespace {
+namespace row {
+
+inline float add_lanes(Vec v) {
+  float sum = 0;
+  for (int l = 0; l < L; ++l) sum += v[l];
+  return sum;
+}
+
+inline float dot(const float *a, const float *b, int n) {
+  Vec sums[2] = {};
+  int i = 0;
+  for (; i + 2 * L <= n; i += 2 * L) {
+    sums[0] += load(a + i) * load(b + i);
+    sums[1] += load(a + i + L) * load(b + i + L);
+  }
+  float sum = add_lanes(sums[0] + sums[1]);
+  for (; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+void rmsnorm(const float *x, const float *weight, float eps, float *out, float *rstd, size_t rows, int n) {
+  for (size_t r = 0; r < rows; ++r, x += n, out += n) {
+    const float scale = 1.0f / std::sqrt(dot(x, x, n) / static_cast<float>(n) + eps);
+    if (rstd) rstd[r] = scale;
+    for (int i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
+  }
+}
+
+void rmsnorm_backward(const float *dy, const float *x, const float *weight, const float *rstd, float *dx, bool add,
+                      float *d_weight, size_t rows, int n) {
+  for (size_t r = 0; r < rows; ++r, dy += n, x += n, dx += n) {
+    const float scale = rstd[r];
+    if (d_weight)
+      for (int i = 0; i < n; ++i) d_weight[i] += dy[i] * x[i] * scale;
+    Vec sums = {};
+    int i = 0;
+    for (; i + L <= n; i += L) sums += load(dy + i) * load(weight + i) * load(x + i);
+    float sum = add_lanes(sums);
+    for (; i < n; ++i) sum += dy[i] * weight[i] * x[i];
+    const float along = sum * scale * scale * scale / static_cast<float>(n);
+    if (add)
+      for (int j = 0; j < n; ++j) dx[j] += dy[j] * weight[j] * scale - x[j] * along;
+    else
+      for (int j = 0; j < n; ++j) dx[j] = dy[j] * weight[j] * scale - x[j] * along;
+  }
+}
+
+void rope(float *x, const int64_t *positions, const float *cos, const float *sin, bool inverse, size_t rows, int heads,
+          int dim) {
+  const int half = dim / 2;
+  const float sign = inverse ? -1.0f : 1.0f;
+  for (size_t r = 0; r < rows; ++r) {
+    const float *c = cos + positions[r] * half, *s = sin + positions[r] * half;
+    for (int h = 0; h < heads; ++h, x += dim)
+      for (int d = 0; d < half; ++d) {
+        const float a = x[d], b = x[d + half], t = sign * s[d];
+        x[d] = a * c[d] - b * t;
+        x[d + half] = b * c[d] + a * t;
+      }
+  }
+}
+
+// At the ends of an array one vector is put together from what is left.
+template <class Body>
+inline void in_vectors(size_t n, Body body) {
+  size_t i = 0;
+  for (; i + L <= n; i += L) body(i, L);
+  if (i < n) body(i, static_cast<int>(n - i));
+}
+inline Vec load_some(const float *p, int n) {
+  if (n == L) return load(p);
+  Vec v = {};
+  for (int l = 0; l < n; ++l) v[l] = p[l];
+  return v;
+}
+inline void store_some(float *p, Vec v, int n) {
+  if (n == L) return store(p, v);
+  for (int l = 0; l < n; ++l) p[l] = v[l];
+}
+
+void swiglu(const float *gate, const float *up, float *out, size_t n) {
+  in_vectors(n, [&](size_t i, int some) {
+    const Vec g = load_some(gate + i, some);
+    store_some(out + i, g / (1.0f + vexp(-g)) * load_some(up + i, some), some);
+  });
+}
+
+void swiglu_backward(const float *d_out, float *gate, float *up, float *out, size_t n) {
+  in_vectors(n, [&](size_t i, int some) {
+    const Vec d = load_some(d_out + i, some), g = load_some(gate + i, some), u = load_some(up + i, some);
+    const Vec s = 1.0f / (1.0f + vexp(-g)), silu = g * s;
+    store_some(out + i, silu * u, some);
+    store_some(gate + i, d * u * (s + silu * (1.0f - s)), some);
+    store_some(up + i, d * silu, some);
+  });
+}
+
+void softmax(float *scores, size_t ld, size_t rows, size_t seen, size_t columns, float *lse, size_t lse_stride) {
+  for (size_t r = 0; r < rows; ++r, scores += ld) {
+    const size_t n = seen + r, padded = (n + L - 1) / L * L;
+    for (size_t t = n; t < padded; ++t) scores[t] = -INFINITY;
+    Vec top = load(scores);
+    for (size_t t = L; t < padded; t += L) top = vmax(top, load(scores + t));
+    float max = top[0];
+    for (int l = 1; l < L; ++l) max = std::max(max, top[l]);
+    Vec sums = {};
+    for (size_t t = 0; t < padded; t += L) {
+      const Vec e = vexp(load(scores + t) - max);
+      sums += e;
+      store(scores + t, e);
+    }
+    const float sum = add_lanes(sums), inverse = 1.0f / sum;
+    for (size_t t = 0; t < padded; t += L) store(scores + t, load(scores + t) * inverse);
+    for (size_t t = padded; t < columns; ++t) scores[t] = 0;
+    lse[r * lse_stride] = max + std::log(sum);
+  }
+}
+
+void softmax_again(float *scores, size_t ld, size_t rows, size_t seen, size_t columns, const float *lse,
+                   size_t lse_stride) {
+  for (size_t r = 0; r < rows; ++r, scores += ld) {
+    const size_t n = seen + r, padded = (n + L - 1) / L * L;
+    for (size_t t = n; t < padded; ++t) scores[t] = -INFINITY;
+    const float less = lse[r * lse_stride];
+    for (size_t t = 0; t < padded; t += L) store(scores + t, vexp(load(scores + t) - less));
+    for (size_t t = padded; t < columns; ++t) scores[t] = 0;
+  }
+}
+
+void softmax_backward(const float *p, float *d_p, size_t ld, size_t rows, size_t columns, const float *out,
+                      const float *d_out, size_t out_ld, int dim, float scale) {
+  for (size_t r = 0; r < rows; ++r, p += ld, d_p += ld, out += out_ld, d_out += out_ld) {
+    const float along = dot(out, d_out, dim);
+    for (size_t t = 0; t < columns; ++t) d_p[t] = p[t] * (d_p[t] - along) * scale;
+  }
+}
+
+// Sums of many terms: within a slice in vectors, over slices in double.
+constexpr size_t kSumSlice = 4096;
+
+float log_sum_exp(const float *x, size_t n) {
+  Vec top = splat(-INFINITY);
+  size_t i = 0;
+  for (; i + L <= n; i += L) top = vmax(top, load(x + i));
+  float max = top[0];
+  for (int l = 1; l < L; ++l) max = std::max(max, top[l]);
+  for (; i < n; ++i) max = std::max(max, x[i]);
+  double sum = 0;
+  for (size_t from = 0; from < n; from += kSumSlice) {
+    const size_t count = std::min(kSumSlice, n - from);
+    Vec part = {};
+    size_t j = 0;
+    for (; j + L <= count; j += L) part += vexp(load(x + from + j) - max);
+    sum += static_cast<double>(add_lanes(part));
+    for (; j < count; ++j) sum += std::exp(static_cast<double>(x[from + j] - max));
+  }
+  return static_cast<float>(static_cast<double>(max) + std::log(sum));
+}
+
+double log_softmax_backward(float *x, size_t n, float lse, float slope, size_t target) {
+  double expected = 0;  // of log p
+  for (size_t from = 0; from < n; from += kSumSlice) {
+    const size_t count = std::min(kSumSlice, n - from);
+    Vec part = {};
+    in_vectors(count, [&](size_t i, int some) {
+      const Vec logp = load_some(x + from + i, some) - lse, p = vexp(logp);
+      Vec terms = p * logp;
+      for (int l = some; l < L; ++l) terms[l] = 0;
+      part += p > 0.0f ? terms : Vec{};
+      store_some(x + from + i, p * -slope, some);
+    });
+    expected += static_cast<double>(add_lanes(part));
+  }
+  x[target] += slope;
+  return -expected;
+}
+
+constexpr RowKernels kTable = {rmsnorm, rmsnorm_backward, rope,  swiglu, swiglu_backward, softmax, softmax_again,
+                               softmax_backward, log_sum_exp, log_softmax_backward};
+
+}  // namespace row
+
+constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,    gemm,      quantize,    gemm_int8,    swiglu,
+                            rmsnorm,           rope, attention, logit_stats, &row::kTable};
+
+}  // namespace
+}  // namespace gcop::guide_torch
