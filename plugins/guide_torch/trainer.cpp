@@ -62,20 +62,50 @@ Result<size_t> Trainer::check(const gcop_train_request &r) const {
   return masked;
 }
 
-// Into as few micro-batches as kMicroRows allows, of like size, so that every slot has as many.
+// Into neighbouring sequences, so that the slots have the same number of micro-batches and the largest is as small as
+// can be: where a group is cut, its shared prompt is computed twice.
 std::vector<PackedRows> Trainer::cut(const gcop_train_request &r, size_t slots) const {
-  std::vector<uint64_t> rows(r.n);  // that each sequence adds to its neighbour's micro-batch
-  uint64_t all = 0;
-  for (size_t i = 0; i < r.n; ++i)
-    all += rows[i] = r.offsets[i + 1] - r.offsets[i] - (i > 0 ? shared_start(r, i - 1) : 0);
-  const uint64_t rounds = (all + slots * kMicroRows - 1) / (slots * kMicroRows);
-  const uint64_t room = std::max<uint64_t>(64, (all + slots * rounds - 1) / (slots * rounds));
+  struct Cost {
+    uint64_t rows, work;  // work: in multiplications for each row
+  };
+  const uint64_t head = static_cast<uint64_t>(config_.vocab * config_.hidden),
+                 body = static_cast<uint64_t>(layout_.count) - (config_.tied ? head : 2 * head);
+  std::vector<Cost> first(r.n), more(r.n);  // of each sequence at the start of a micro-batch, and after its neighbour
+  uint64_t least = 0, all = 0;
+  for (size_t i = 0; i < r.n; ++i) {
+    const uint64_t rows = r.offsets[i + 1] - r.offsets[i], shared = i > 0 ? shared_start(r, i - 1) : 0;
+    const uint64_t targets = static_cast<uint64_t>(
+        std::count_if(r.mask + r.offsets[i], r.mask + r.offsets[i + 1], [](uint8_t m) { return m != 0; }));
+    first[i] = {rows, rows * body + targets * head};
+    more[i] = {rows - shared, first[i].work - shared * body};
+    least = std::max(least, first[i].work);
+    all += first[i].work;
+  }
+  // Where the micro-batches end, if none may have more work than `most`.
+  const auto ends = [&](uint64_t most) {
+    std::vector<size_t> out;
+    for (size_t i = 0; i < r.n; out.push_back(i)) {
+      Cost sum = first[i++];
+      while (i < r.n && sum.work + more[i].work <= most && sum.rows + more[i].rows <= kMicroRows) {
+        sum.rows += more[i].rows;
+        sum.work += more[i++].work;
+      }
+    }
+    return out;
+  };
+  const size_t wanted = (ends(all).size() + slots - 1) / slots * slots;
+  for (uint64_t low = least; low < all;) {
+    const uint64_t middle = low + (all - low) / 2;
+    if (ends(middle).size() <= wanted)
+      all = middle;
+    else
+      low = middle + 1;
+  }
   std::vector<PackedRows> batches;
-  for (size_t first = 0, last; first < r.n; first = last) {
-    last = first + 1;
-    uint64_t taken = r.offsets[last] - r.offsets[first];
-    while (last < r.n && taken + rows[last] / 2 <= room) taken += rows[last++];
-    batches.emplace_back(r, first, last);
+  size_t from = 0;
+  for (const size_t end : ends(all)) {
+    batches.emplace_back(r, from, end);
+    from = end;
   }
   return batches;
 }
