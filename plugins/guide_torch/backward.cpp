@@ -11,6 +11,7 @@ namespace gcop::guide_torch {
 
 namespace {
 
+constexpr size_t kSlice = 1024;                 // of the vocabulary
 constexpr size_t kLogitFloats = size_t{24} << 20;  // of one chunk of logits
 
 size_t chunk_of(const Config &config, int64_t targets) {
@@ -58,29 +59,50 @@ Backward::Backward(const TrainedModel &model, const RowKernels &kernels, const P
   logits_ = d_picked_ + line(static_cast<size_t>(plan.targets) * hidden);
 }
 
+// Work on the vocabulary in slices of kSlice: [slice][target][kSlice], so that a slice of logits is still in the cache
+// when it is reduced, and its rows are not a large power of two apart.
+template <class Work>
+void Backward::each_slice(size_t count, Work work) const {
+  const size_t vocab = static_cast<size_t>(model_.config.vocab), hidden = static_cast<size_t>(model_.config.hidden);
+  for (size_t begin = 0; begin < vocab; begin += kSlice)
+    work(logits_ + begin * count, begin, std::min(kSlice, vocab - begin), begin * hidden);
+}
+
 // Logits of targets [from, from + count), their log-sum-exp and the targets' log-probabilities.
 void Backward::head_forward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &r) {
-  const int64_t hidden = model_.config.hidden, vocab = model_.config.vocab;
-  gemm_nt(static_cast<int64_t>(count), vocab, hidden, 1, {picked_ + from * static_cast<size_t>(hidden), hidden},
-          {head_, hidden}, 0, {logits_, vocab});
+  const int64_t hidden = model_.config.hidden, n = static_cast<int64_t>(count);
+  std::vector<float> max(count, -INFINITY);
+  std::vector<double> sum(count);
+  each_slice(count, [&](float *logits, size_t begin, size_t size, size_t at) {
+    gemm_nt(n, static_cast<int64_t>(size), hidden, 1, {picked_ + from * static_cast<size_t>(hidden), hidden},
+            {head_ + at, hidden}, 0, {logits, static_cast<int64_t>(size)});
+    for (size_t i = 0; i < count; ++i) {
+      kernels_.add_exp(logits + i * size, size, &max[i], &sum[i]);
+      const size_t target = static_cast<size_t>(r.tokens[rows.targets[from + i]]) - begin;
+      if (target < size) logprobs_[from + i] = logits[i * size + target];
+    }
+  });
   for (size_t i = 0; i < count; ++i) {
-    const float *const row = logits_ + i * static_cast<size_t>(vocab);
-    lse_[from + i] = kernels_.log_sum_exp(row, static_cast<size_t>(vocab));
-    logprobs_[from + i] = row[r.tokens[rows.targets[from + i]]] - lse_[from + i];
+    lse_[from + i] = static_cast<float>(static_cast<double>(max[i]) + std::log(sum[i]));
+    logprobs_[from + i] -= lse_[from + i];
   }
 }
 
-// Of the same targets, whose logits are still there and are overwritten.
+// Of the same targets, whose logits are still there and are overwritten with d loss / d logits.
 void Backward::head_backward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &r) {
-  const int64_t hidden = model_.config.hidden, vocab = model_.config.vocab, n = static_cast<int64_t>(count);
-  for (size_t i = 0; i < count; ++i)
-    sums_.entropy +=
-        kernels_.log_softmax_backward(logits_ + i * static_cast<size_t>(vocab), static_cast<size_t>(vocab),
-                                      lse_[from + i], slopes_[from + i],
-                                      static_cast<size_t>(r.tokens[rows.targets[from + i]]));
-  const size_t at = from * static_cast<size_t>(hidden);
-  gemm_nn(n, hidden, vocab, 1, {logits_, vocab}, {head_, hidden}, 0, {d_picked_ + at, hidden});
-  if (d_head_) gemm_tn(vocab, hidden, n, 1, {logits_, vocab}, {picked_ + at, hidden}, 1, {d_head_, hidden});
+  const int64_t hidden = model_.config.hidden, n = static_cast<int64_t>(count);
+  const size_t picked = from * static_cast<size_t>(hidden);
+  each_slice(count, [&](float *logits, size_t begin, size_t size, size_t at) {
+    const int64_t width = static_cast<int64_t>(size);
+    for (size_t i = 0; i < count; ++i) {
+      const float slope = slopes_[from + i];
+      sums_.entropy -= kernels_.softmax_slopes(logits + i * size, size, lse_[from + i], slope);
+      const size_t target = static_cast<size_t>(r.tokens[rows.targets[from + i]]) - begin;
+      if (target < size) logits[i * size + target] += slope;
+    }
+    gemm_nn(n, hidden, width, 1, {logits, width}, {head_ + at, hidden}, begin > 0 ? 1 : 0, {d_picked_ + picked, hidden});
+    if (d_head_) gemm_tn(width, hidden, n, 1, {logits, width}, {picked_ + picked, hidden}, 1, {d_head_ + at, hidden});
+  });
 }
 
 // Of targets [from, end), whole sequences.

@@ -28,6 +28,8 @@ class Backward {
   const LossSums &sums() const { return sums_; }
 
  private:
+  template <class Work>
+  void each_slice(size_t count, Work work) const;
   void head_forward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &request);
   void head_backward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &request);
   void losses(const PackedRows &rows, size_t from, size_t end, const gcop_train_request &request,

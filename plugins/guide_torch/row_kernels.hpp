@@ -30,9 +30,11 @@ struct RowKernels {
   // d_p becomes p * (d_p - dot(out, d_out)) * scale, out and d_out rows of `dim` with stride out_ld.
   void (*softmax_backward)(const float *p, float *d_p, size_t ld, size_t rows, size_t columns, const float *out,
                            const float *d_out, size_t out_ld, int dim, float scale);
-  float (*log_sum_exp)(const float *x, size_t n);
-  // x becomes slope * (one(target) - softmax(x)): d (slope * log p[target]) / d x. Returns the entropy of softmax(x).
-  double (*log_softmax_backward)(float *x, size_t n, float lse, float slope, size_t target);
+  // log sum exp of a row from slices of it: adds n more values to what *max and *sum say of the others; sum is of
+  // exp(x - max). Begin with -inf and 0.
+  void (*add_exp)(const float *x, size_t n, float *max, double *sum);
+  // x = logits becomes -slope * p with p = exp(x - lse). Returns sum p log p.
+  double (*softmax_slopes)(float *x, size_t n, float lse, float slope);
 };
 
 }  // namespace gcop::guide_torch

@@ -139,48 +139,35 @@ void softmax_backward(const float *p, float *d_p, size_t ld, size_t rows, size_t
   }
 }
 
-// Sums of many terms: within a slice in vectors, over slices in double.
-constexpr size_t kSumSlice = 4096;
-
-float log_sum_exp(const float *x, size_t n) {
-  Vec top = splat(-INFINITY);
+void add_exp(const float *x, size_t n, float *max, double *sum) {
+  Vec top = splat(*max);
   size_t i = 0;
   for (; i + L <= n; i += L) top = vmax(top, load(x + i));
-  float max = top[0];
-  for (int l = 1; l < L; ++l) max = std::max(max, top[l]);
-  for (; i < n; ++i) max = std::max(max, x[i]);
-  double sum = 0;
-  for (size_t from = 0; from < n; from += kSumSlice) {
-    const size_t count = std::min(kSumSlice, n - from);
-    Vec part = {};
-    size_t j = 0;
-    for (; j + L <= count; j += L) part += vexp(load(x + from + j) - max);
-    sum += static_cast<double>(add_lanes(part));
-    for (; j < count; ++j) sum += std::exp(static_cast<double>(x[from + j] - max));
-  }
-  return static_cast<float>(static_cast<double>(max) + std::log(sum));
+  float most = top[0];
+  for (int l = 1; l < L; ++l) most = std::max(most, top[l]);
+  for (; i < n; ++i) most = std::max(most, x[i]);
+  Vec part = {};
+  for (i = 0; i + L <= n; i += L) part += vexp(load(x + i) - most);
+  double more = static_cast<double>(add_lanes(part));
+  for (; i < n; ++i) more += std::exp(static_cast<double>(x[i] - most));
+  *sum = *sum * std::exp(static_cast<double>(*max - most)) + more;
+  *max = most;
 }
 
-double log_softmax_backward(float *x, size_t n, float lse, float slope, size_t target) {
-  double expected = 0;  // of log p
-  for (size_t from = 0; from < n; from += kSumSlice) {
-    const size_t count = std::min(kSumSlice, n - from);
-    Vec part = {};
-    in_vectors(count, [&](size_t i, int some) {
-      const Vec logp = load_some(x + from + i, some) - lse, p = vexp(logp);
-      Vec terms = p * logp;
-      for (int l = some; l < L; ++l) terms[l] = 0;
-      part += p > 0.0f ? terms : Vec{};
-      store_some(x + from + i, p * -slope, some);
-    });
-    expected += static_cast<double>(add_lanes(part));
-  }
-  x[target] += slope;
-  return -expected;
+double softmax_slopes(float *x, size_t n, float lse, float slope) {
+  Vec part = {};
+  in_vectors(n, [&](size_t i, int some) {
+    const Vec logp = load_some(x + i, some) - lse, p = vexp(logp);
+    Vec terms = p > 0.0f ? p * logp : Vec{};
+    for (int l = some; l < L; ++l) terms[l] = 0;
+    part += terms;
+    store_some(x + i, p * -slope, some);
+  });
+  return static_cast<double>(add_lanes(part));
 }
 
 constexpr RowKernels kTable = {rmsnorm, rmsnorm_backward, rope,  swiglu, swiglu_backward, softmax, softmax_again,
-                               softmax_backward, log_sum_exp, log_softmax_backward};
+                               softmax_backward, add_exp, softmax_slopes};
 
 }  // namespace row
 
