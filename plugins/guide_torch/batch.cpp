@@ -17,12 +17,12 @@ constexpr int32_t kWorthWaiting = kBlockTokens;  // a shorter common start is co
 
 }  // namespace
 
-Batch::Batch(const Weights &weights, const Tokenizer &tokenizer, Forward &forward, const BatchLimits &limits)
+Batch::Batch(const Weights &weights, const Tokenizer &tokenizer, Compute &compute, const BatchLimits &limits)
     : weights_(weights),
       tokenizer_(tokenizer),
-      forward_(forward),
+      compute_(compute),
       limits_(limits),
-      pool_(weights.config(), limits.kv_bytes) {}
+      pool_(compute.make_blocks(static_cast<int32_t>(std::max<size_t>(1, limits.kv_bytes / compute.block_bytes())))) {}
 
 void Batch::add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
 
@@ -32,7 +32,7 @@ bool Batch::uses(const std::string &weights, uint64_t below) const {
 }
 
 void Batch::release(std::vector<int32_t> &blocks) {
-  for (int32_t block : blocks) pool_.release(block);
+  for (int32_t block : blocks) pool_->release(block);
   blocks.clear();
 }
 
@@ -45,16 +45,16 @@ void Batch::forget(const std::string &weights) {
 }
 
 bool Batch::make_room(int32_t blocks) {
-  while (pool_.free() < blocks && !remembered_.empty()) {
+  while (pool_->free() < blocks && !remembered_.empty()) {
     release(remembered_.front().blocks);
     remembered_.pop_front();
   }
-  return pool_.free() >= blocks;
+  return pool_->free() >= blocks;
 }
 
 std::optional<Error> Batch::check(const Sequence &s) const {
   if (!weights_.find(s.request.weights)) return weights_.unknown(s.request.weights);
-  const int64_t room = int64_t{pool_.blocks()} * kBlockTokens;
+  const int64_t room = int64_t{pool_->blocks()} * kBlockTokens;
   if (s.prompt() >= limits_.context)
     return invalid("the prompt has " + std::to_string(s.prompt()) + " tokens and the context holds " +
                    std::to_string(limits_.context) + "; shorten the prompt or raise \"context\"");
@@ -95,15 +95,15 @@ Batch::Admission Batch::try_admit(Sequence &s, const Version &version) {
   if (donor) {
     blocks.assign(donor->begin(), donor->begin() + shared);
     if (split) partial = (*donor)[shared];
-    for (int32_t b : blocks) pool_.share(b);
-    if (split) pool_.share(partial);
+    for (int32_t b : blocks) pool_->share(b);
+    if (split) pool_->share(partial);
   }
   const bool room = make_room(total - shared);
   if (room) {
-    while (static_cast<int32_t>(blocks.size()) < total) blocks.push_back(pool_.take());
-    if (split) pool_.copy(partial, blocks[shared]);
+    while (static_cast<int32_t>(blocks.size()) < total) blocks.push_back(pool_->take());
+    if (split) pool_->copy(partial, blocks[shared]);
   }
-  if (split) pool_.release(partial);
+  if (split) pool_->release(partial);
   if (!room) {
     release(blocks);
     return Admission::no_room;
@@ -160,7 +160,7 @@ bool Batch::step(const std::function<bool(const Sequence &)> &held) {
   auto turn = names.upper_bound(last_weights_);
   if (turn == names.end()) turn = names.begin();
   last_weights_ = turn->first;
-  const std::shared_ptr<const ModelView> view = weights_.find(last_weights_)->view;
+  const Version version = *weights_.find(last_weights_);  // a copy: what it points at lasts for the step
 
   std::vector<Row> rows;
   std::vector<std::pair<Sequence *, int>> complete;  // sequences whose last token is in this step, and its row
@@ -179,23 +179,19 @@ bool Batch::step(const std::function<bool(const Sequence &)> &held) {
     else
       prompts.push_back(s.get());
   }
-  for (Sequence *s : prompts) take(*s, std::min(s->pending(), Forward::kMaxRows - static_cast<int32_t>(rows.size())));
-  forward_.run(*view, pool_, rows);
+  for (Sequence *s : prompts) take(*s, std::min(s->pending(), compute_.max_rows() - static_cast<int32_t>(rows.size())));
+  compute_.run(version, *pool_, rows);
 
-  for (size_t from = 0; from < complete.size(); from += Forward::kMaxHeadRows) {
-    const size_t n = std::min<size_t>(Forward::kMaxHeadRows, complete.size() - from);
-    std::vector<HeadRow> heads;
-    for (size_t i = 0; i < n; ++i)
-      heads.push_back({complete[from + i].second, complete[from + i].first->request.sampling.inverse_temperature()});
-    forward_.head(*view, heads);
-    for (size_t i = 0; i < n; ++i) advance(*complete[from + i].first, forward_.column(static_cast<int>(i)));
-  }
+  std::vector<DrawRow> draws;
+  for (const auto &[s, row] : complete) draws.push_back({row, s->request.sampling, s->result.tokens.size()});
+  std::vector<Drawn> drawn(draws.size());
+  compute_.draw(version, draws, drawn.data());
+  for (size_t i = 0; i < drawn.size(); ++i) advance(*complete[i].first, drawn[i]);
   std::erase_if(active_, [](const auto &s) { return s->request.done == nullptr; });
   return true;
 }
 
-void Batch::advance(Sequence &s, const LogitColumn &column) {
-  const Drawn drawn = draw(column, s.request.sampling, s.result.tokens.size());
+void Batch::advance(Sequence &s, const Drawn &drawn) {
   if (!std::isfinite(drawn.logprob))
     return finish(
         s, GCOP_INTERNAL,
@@ -254,7 +250,7 @@ void Batch::finish(Sequence &s, gcop_status status, std::string error) {
     const Version *version = weights_.find(s.request.weights);
     if (limits_.reuse && version && version->number == s.result.weights_version && s.computed > 0) {
       const size_t used = static_cast<size_t>(blocks_for(s.computed));
-      for (size_t i = used; i < s.blocks.size(); ++i) pool_.release(s.blocks[i]);
+      for (size_t i = used; i < s.blocks.size(); ++i) pool_->release(s.blocks[i]);
       s.blocks.resize(used);
       s.tokens.resize(s.computed);
       remembered_.push_back({s.request.weights, version->number, std::move(s.tokens), std::move(s.blocks)});

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "forward.hpp"
+#include "compute.hpp"
 #include "sequence.hpp"
 #include "tokenizer.hpp"
 
@@ -25,7 +25,7 @@ struct BatchLimits {
 
 class Batch {
  public:
-  Batch(const Weights &weights, const Tokenizer &tokenizer, Forward &forward, const BatchLimits &limits);
+  Batch(const Weights &weights, const Tokenizer &tokenizer, Compute &compute, const BatchLimits &limits);
 
   void add(std::unique_ptr<Sequence> sequence);  // waits for admission
   bool idle() const { return waiting_.empty() && active_.empty(); }
@@ -44,7 +44,7 @@ class Batch {
   Admission try_admit(Sequence &sequence, const Version &version);
   bool make_room(int32_t blocks);
   std::optional<Error> check(const Sequence &sequence) const;
-  void advance(Sequence &sequence, const LogitColumn &column);
+  void advance(Sequence &sequence, const Drawn &drawn);
   bool ended_by_text(Sequence &sequence);
   void stream(Sequence &sequence, bool last);
   void finish(Sequence &sequence, gcop_status status, std::string error);
@@ -52,9 +52,9 @@ class Batch {
 
   const Weights &weights_;
   const Tokenizer &tokenizer_;
-  Forward &forward_;
+  Compute &compute_;
   const BatchLimits limits_;
-  KvPool pool_;
+  const std::unique_ptr<KvBlocks> pool_;
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> active_;  // in order of admission
   std::list<Remembered> remembered_;               // oldest first

@@ -135,7 +135,7 @@ void embed(gcop_instance *raw, const gcop_str *texts, size_t n, const gcop_op *o
     done(op, status, view(why), out ? out->data() : nullptr, out ? out->size() : 0);
   };
   const auto body = [&instance, texts, n, op]() -> Result<Vectors> {
-    const std::shared_ptr<const ModelView> model = instance.engine().weights().find("current")->view;
+    const Version model = *instance.engine().weights().find("current");
     const size_t hidden = static_cast<size_t>(instance.hidden());
     Vectors out(n * hidden);
     for (size_t i = 0; i < n; ++i) {
@@ -143,7 +143,7 @@ void embed(gcop_instance *raw, const gcop_str *texts, size_t n, const gcop_op *o
       std::vector<int32_t> tokens = instance.tokenizer().encode(text(texts[i]), false);
       if (tokens.empty()) return invalid("text " + std::to_string(i) + " to embed is empty");
       tokens.resize(std::min(tokens.size(), static_cast<size_t>(instance.engine().context())));
-      instance.engine().embed(*model, tokens, out.data() + i * hidden);
+      instance.engine().embed(model, tokens, out.data() + i * hidden);
     }
     return out;
   };

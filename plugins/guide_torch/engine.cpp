@@ -22,9 +22,7 @@ std::pair<gcop_status, std::string> ended(const gcop_op *op) {
 }
 
 Engine::Engine(Parts parts)
-    : parts_(std::move(parts)),
-      forward_(parts_.weights->config(), parts_.limits.context, *parts_.crew, *parts_.kernels),
-      batch_(*parts_.weights, *parts_.tokenizer, forward_, parts_.limits) {
+    : parts_(std::move(parts)), batch_(*parts_.weights, *parts_.tokenizer, *parts_.compute, parts_.limits) {
   thread_ = std::thread([this] { loop(); });
   pthread_setname_np(thread_.native_handle(), "gcop-engine");
 }
@@ -118,33 +116,34 @@ bool Engine::run_job() {
   return true;
 }
 
-void Engine::forward_alone(const ModelView &model, std::span<const int32_t> tokens, size_t start, KvPool &pool,
+void Engine::forward_alone(const Version &weights, std::span<const int32_t> tokens, size_t start, KvBlocks &pool,
                            const std::vector<int32_t> &blocks, const std::function<void(int32_t, int32_t)> &after) {
-  for (size_t from = start; from < tokens.size(); from += Forward::kMaxRows) {
-    const size_t n = std::min<size_t>(Forward::kMaxRows, tokens.size() - from);
+  const size_t most = static_cast<size_t>(parts_.compute->max_rows());
+  for (size_t from = start; from < tokens.size(); from += most) {
+    const size_t n = std::min(most, tokens.size() - from);
     std::vector<Row> rows;
     for (size_t i = from; i < from + n; ++i) rows.push_back({tokens[i], static_cast<int32_t>(i), blocks.data()});
-    forward_.run(model, pool, rows);
+    parts_.compute->run(weights, pool, rows);
     after(static_cast<int32_t>(from), static_cast<int32_t>(n));
   }
 }
 
 namespace {
-// A pool for one sequence of up to `tokens`, and its block table.
-std::pair<std::unique_ptr<KvPool>, std::vector<int32_t>> own_pool(const Config &config, size_t tokens) {
+// Blocks for one sequence of up to `tokens`, and its block table.
+std::pair<std::unique_ptr<KvBlocks>, std::vector<int32_t>> own_pool(Compute &compute, size_t tokens) {
   const int32_t n = std::max(1, blocks_for(static_cast<int64_t>(tokens)));
-  auto pool = std::make_unique<KvPool>(config, KvPool::block_bytes(config) * static_cast<size_t>(n));
+  auto pool = compute.make_blocks(n);
   std::vector<int32_t> blocks;
   for (int32_t i = 0; i < n; ++i) blocks.push_back(pool->take());
   return {std::move(pool), std::move(blocks)};
 }
 }  // namespace
 
-bool Engine::score(const ModelView &model, std::span<const std::span<const int32_t>> sequences, float *logprobs,
+bool Engine::score(const Version &weights, std::span<const std::span<const int32_t>> sequences, float *logprobs,
                    const std::function<bool()> &cancelled) {
   size_t longest = 0;
   for (const auto &s : sequences) longest = std::max(longest, s.size());
-  const auto [pool, blocks] = own_pool(parts_.weights->config(), longest);
+  const auto [pool, blocks] = own_pool(*parts_.compute, longest);
   float *out = logprobs;
   std::span<const int32_t> before;  // the sequence whose keys and values are in the blocks
   for (const auto &tokens : sequences) {
@@ -158,19 +157,12 @@ bool Engine::score(const ModelView &model, std::span<const std::span<const int32
       std::copy_n(out - before.size(), shared, out);
     else
       out[0] = 0;
-    forward_alone(model, tokens, shared > 0 ? shared - 1 : 0, *pool, blocks, [&](int32_t from, int32_t n) {
+    forward_alone(weights, tokens, shared > 0 ? shared - 1 : 0, *pool, blocks, [&](int32_t from, int32_t n) {
       // Row i predicts token i + 1.
       const int32_t end = std::min<int32_t>(from + n, static_cast<int32_t>(tokens.size()) - 1);
-      for (int32_t at = from; at < end; at += Forward::kMaxHeadRows) {
-        const int32_t count = std::min(Forward::kMaxHeadRows, end - at);
-        std::vector<HeadRow> heads;
-        for (int32_t i = 0; i < count; ++i) heads.push_back({at - from + i, 1});
-        forward_.head(model, heads);
-        for (int32_t i = 0; i < count; ++i) {
-          const LogitColumn column = forward_.column(i);
-          out[at + i + 1] = static_cast<float>(column.at(tokens[at + i + 1]) - log_sum_exp(column));
-        }
-      }
+      std::vector<ScoreRow> rows;
+      for (int32_t at = from; at < end; ++at) rows.push_back({at - from, tokens[at + 1]});
+      parts_.compute->score(weights, rows, out + from + 1);
     });
     before = tokens;
     out += tokens.size();
@@ -178,17 +170,16 @@ bool Engine::score(const ModelView &model, std::span<const std::span<const int32
   return true;
 }
 
-void Engine::embed(const ModelView &model, std::span<const int32_t> tokens, float *out) {
+void Engine::embed(const Version &weights, std::span<const int32_t> tokens, float *out) {
   const Config &config = parts_.weights->config();
   const size_t hidden = static_cast<size_t>(config.hidden);
-  const auto [pool, blocks] = own_pool(config, tokens.size());
-  std::vector<float> state(hidden);
+  const auto [pool, blocks] = own_pool(*parts_.compute, tokens.size());
+  std::vector<float> states;
   std::vector<double> sum(hidden);
-  forward_alone(model, tokens, 0, *pool, blocks, [&](int32_t, int32_t n) {
-    for (int32_t i = 0; i < n; ++i) {
-      forward_.hidden(i, state.data());
-      for (size_t k = 0; k < hidden; ++k) sum[k] += state[k];
-    }
+  forward_alone(weights, tokens, 0, *pool, blocks, [&](int32_t, int32_t n) {
+    states.resize(static_cast<size_t>(n) * hidden);
+    parts_.compute->hidden(n, states.data());
+    for (size_t i = 0; i < states.size(); ++i) sum[i % hidden] += states[i];
   });
   double square = 0;
   for (double v : sum) square += v * v;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "batch.hpp"
+#include "crew.hpp"
 #include "sequence.hpp"
 
 namespace gcop::guide_torch {
@@ -31,7 +32,7 @@ class Engine {
   struct Parts {  // moved in; the engine's from then on
     std::unique_ptr<Crew> crew;
     std::unique_ptr<Weights> weights;
-    const Kernels *kernels = nullptr;
+    std::unique_ptr<Compute> compute;
     const Tokenizer *tokenizer = nullptr;  // outlives the engine
     BatchLimits limits;
   };
@@ -48,21 +49,20 @@ class Engine {
   // Tells the batch that keys and values of these weights are stale.
   void weights_changed(const std::string &name) { batch_.forget(name); }
   // logprobs[j] = log p(tokens[j] | tokens before j of its sequence); 0 for the first of each. False: cancelled.
-  bool score(const ModelView &model, std::span<const std::span<const int32_t>> sequences, float *logprobs,
+  bool score(const Version &weights, std::span<const std::span<const int32_t>> sequences, float *logprobs,
              const std::function<bool()> &cancelled);
   // Mean of the final hidden states, scaled to norm 1; hidden floats.
-  void embed(const ModelView &model, std::span<const int32_t> tokens, float *out);
+  void embed(const Version &weights, std::span<const int32_t> tokens, float *out);
   int64_t context() const { return parts_.limits.context; }
 
  private:
   void loop();
   bool run_job();
   // Runs tokens from `start` on; what lies before must be in the blocks.
-  void forward_alone(const ModelView &model, std::span<const int32_t> tokens, size_t start, KvPool &pool,
+  void forward_alone(const Version &weights, std::span<const int32_t> tokens, size_t start, KvBlocks &pool,
                      const std::vector<int32_t> &blocks, const std::function<void(int32_t from, int32_t n)> &after);
 
   Parts parts_;
-  Forward forward_;
   Batch batch_;
   std::deque<Job> jobs_;  // engine thread
 

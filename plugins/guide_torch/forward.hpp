@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "compute.hpp"
 #include "crew.hpp"
 #include "draw.hpp"
 #include "kernels.hpp"
@@ -13,12 +14,6 @@
 #include "weights.hpp"
 
 namespace gcop::guide_torch {
-
-struct Row {
-  int32_t token;
-  int32_t position;
-  const int32_t *blocks;  // its sequence's block table
-};
 
 struct HeadRow {
   int row;  // index into the rows of the last run()

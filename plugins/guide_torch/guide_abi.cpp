@@ -142,8 +142,7 @@ void score(gcop_instance *raw, const gcop_score_request *in, const gcop_op *op, 
       sequences.push_back({in->tokens + begin, end - begin});
     }
     Logprobs out(in->n ? in->offsets[in->n] - in->offsets[0] : 0);
-    const std::shared_ptr<const ModelView> view = version->view;
-    if (!instance.engine().score(*view, sequences, out.data(), [op] { return ended(op).first != GCOP_OK; })) {
+    if (!instance.engine().score(*version, sequences, out.data(), [op] { return ended(op).first != GCOP_OK; })) {
       const auto [status, why] = ended(op);
       return Error{static_cast<Code>(status), why, {}};
     }

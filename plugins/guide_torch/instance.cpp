@@ -7,8 +7,10 @@
 #include <set>
 #include <thread>
 
+#include "cpu_compute.hpp"
 #include "hf_writer.hpp"
 #include "model_file.hpp"
+#include "trainer.hpp"
 
 namespace gcop::guide_torch {
 
@@ -87,8 +89,8 @@ Result<Settings> parse_settings(const std::string &text) {
 Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   std::unique_ptr<Instance> self(new Instance(settings));
   Engine::Parts parts;
-  parts.kernels = pick_kernels();
-  if (!parts.kernels)
+  const Kernels *const kernels = pick_kernels();
+  if (!kernels)
     return Error{
         Code::unsupported, "guide_torch: this CPU has neither AVX-512 nor AVX2 with FMA, which the engine needs", {}};
   parts.crew =
@@ -184,7 +186,7 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                      {"vocabulary", config.vocab},
                      {"eos", self->tokenizer_->data().eos},
                      {"device", "cpu"},
-                     {"kernels", parts.kernels->name},
+                     {"kernels", kernels->name},
                      {"threads", parts.crew->size()},
                      {"compute", int8 ? "int8" : "fp32"},
                      {"lora", lora_info},
@@ -195,6 +197,7 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   self->core = core_table();
   self->guide = guide_table();
   self->embedder = embedder_table(config.hidden);
+  parts.compute = std::make_unique<CpuCompute>(config, parts.limits.context, *parts.crew, *kernels);
   self->engine_ = std::make_unique<Engine>(std::move(parts));
   return self;
 }
@@ -215,7 +218,7 @@ Result<std::vector<int32_t>> Instance::render(const std::string &messages_json) 
   return tokenizer_->encode(*prompt);
 }
 
-Trainer &Instance::trainer() {
+Learner &Instance::trainer() {
   if (!trainer_) {
     Engine &e = *engine_;
     trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), lora_.get(), e.context(), e.crew());
@@ -240,7 +243,7 @@ Result<> Instance::copy(const std::string &source, const std::string &to) {
   if (to.empty()) return invalid("copy needs a name for the new weights");
   if (Result<> done = engine_->weights().copy(source, to); !done) return done;
   engine_->weights_changed(to);
-  if (to == "current") trainer().optimizer().reset();
+  if (to == "current") trainer().reset_optimizer();
   return Unit{};
 }
 
@@ -251,7 +254,7 @@ Result<> Instance::drop(const std::string &name) {
 }
 
 Result<> Instance::save(const std::string &name, const std::string &dir, bool optimizer) {
-  const Version *version = engine_->weights().find(name);
+  const Version *version = engine_->weights().fetched(name);
   if (!version) return engine_->weights().unknown(name);
   std::vector<TensorOut> tensors;
   for (const Parameter &p : engine_->weights().layout().parameters)
@@ -263,7 +266,7 @@ Result<> Instance::save(const std::string &name, const std::string &dir, bool op
                       return lora_->write(path, *adapter);
                     }});
   if (optimizer)
-    more.push_back({kOptimizerFile, [this](const std::string &path) { return trainer().optimizer().write(path); }});
+    more.push_back({kOptimizerFile, [this](const std::string &path) { return trainer().write_optimizer(path); }});
   return write_hf_dir(dir, config_, tokenizer_->data(), template_source_, tensors, StoredAs::f32, more);
 }
 
@@ -314,8 +317,8 @@ Result<> Instance::load(const std::string &name, const std::string &dir) {
   if (name == "current") {
     const std::string path = dir + "/" + kOptimizerFile;
     if (!std::filesystem::exists(path))
-      trainer().optimizer().reset();
-    else if (Result<> read = trainer().optimizer().read(path); !read)
+      trainer().reset_optimizer();
+    else if (Result<> read = trainer().read_optimizer(path); !read)
       return read;
   }
   engine_->weights().put(name, loaded->arena, loaded->base, loaded->adapter);

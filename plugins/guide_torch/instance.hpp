@@ -11,9 +11,9 @@
 #include "chat_template.hpp"
 #include "engine.hpp"
 #include "exception.hpp"
+#include "learner.hpp"
 #include "lora.hpp"
 #include "tokenizer.hpp"
-#include "trainer.hpp"
 
 namespace gcop::guide_torch {
 
@@ -57,7 +57,7 @@ class Instance {
 
  private:
   explicit Instance(const Settings &settings) : settings_(settings) {}
-  Trainer &trainer();
+  Learner &trainer();
   struct Loaded {  // as in Version
     std::shared_ptr<Arena> arena;
     std::shared_ptr<const Arena> base;
@@ -73,7 +73,7 @@ class Instance {
   std::unique_ptr<ChatTemplate> template_;
   std::string identity_, info_;
   std::unique_ptr<Lora> lora_;        // or null
-  std::unique_ptr<Trainer> trainer_;  // made by the first call that needs it
+  std::unique_ptr<Learner> trainer_;  // made by the first call that needs it
   std::unique_ptr<Engine> engine_;    // last: its thread ends first
 };
 

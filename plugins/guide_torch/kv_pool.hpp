@@ -12,17 +12,29 @@
 
 namespace gcop::guide_torch {
 
-class KvPool {
+// Who holds which block; where their memory is, is the subclass's affair.
+class KvBlocks {
  public:
-  KvPool(const Config &config, size_t bytes);
-  static size_t block_bytes(const Config &config);
+  explicit KvBlocks(int32_t blocks);
+  virtual ~KvBlocks() = default;
 
   int32_t blocks() const { return static_cast<int32_t>(references_.size()); }
   int32_t free() const { return static_cast<int32_t>(free_.size()); }
   int32_t take();  // one reference; there must be a free one
   void share(int32_t block) { ++references_[block]; }
   void release(int32_t block);
-  void copy(int32_t from, int32_t to);  // contents
+  virtual void copy(int32_t from, int32_t to) = 0;  // contents
+
+ private:
+  std::vector<int32_t> free_;
+  std::vector<int32_t> references_;
+};
+
+class KvPool : public KvBlocks {
+ public:
+  KvPool(const Config &config, size_t bytes);
+  static size_t block_bytes(const Config &config);
+  void copy(int32_t from, int32_t to) override;
 
   size_t block_floats() const { return block_floats_; }
   // Block b's keys [head_dim][16] or values [16][head_dim] are at this + b * block_floats().
@@ -37,8 +49,6 @@ class KvPool {
   int64_t heads_;
   size_t head_floats_, block_floats_;
   Arena arena_;
-  std::vector<int32_t> free_;
-  std::vector<int32_t> references_;
 };
 
 inline int32_t blocks_for(int64_t tokens) { return static_cast<int32_t>((tokens + kBlockTokens - 1) / kBlockTokens); }

@@ -31,7 +31,7 @@ Trainer::Trainer(const Config &config, const Layout &layout, const Lora *lora, i
 
 Trainer::~Trainer() = default;
 
-Result<size_t> Trainer::check(const gcop_train_request &r) const {
+Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t context) {
   if (r.n == 0) return invalid("a training step needs at least one sequence; it got none");
   const gcop_loss_options &o = *r.loss;
   if (o.objective > GCOP_OBJECTIVE_POLICY || o.reduction > GCOP_REDUCE_GRPO || o.ratio_level > GCOP_RATIO_SEQUENCE)
@@ -47,14 +47,14 @@ Result<size_t> Trainer::check(const gcop_train_request &r) const {
   for (size_t i = 0; i < r.n; ++i) {
     const uint64_t begin = r.offsets[i], end = r.offsets[i + 1];
     if (end <= begin) return invalid(sequence(i) + " is empty");
-    if (end - begin > static_cast<uint64_t>(context_))
+    if (end - begin > static_cast<uint64_t>(context))
       return invalid(sequence(i) + " has " + std::to_string(end - begin) + " tokens and the context holds " +
-                     std::to_string(context_));
+                     std::to_string(context));
     if (r.mask[begin]) return invalid(sequence(i) + ": its first token is masked in, but nothing comes before it");
     for (uint64_t j = begin; j < end; ++j) {
-      if (r.tokens[j] < 0 || r.tokens[j] >= config_.vocab)
+      if (r.tokens[j] < 0 || r.tokens[j] >= vocab)
         return invalid(sequence(i) + ": token id " + std::to_string(r.tokens[j]) + " is outside the vocabulary of " +
-                       std::to_string(config_.vocab));
+                       std::to_string(vocab));
       masked += r.mask[j] != 0;
     }
   }
@@ -115,7 +115,7 @@ std::vector<PackedRows> Trainer::cut(const gcop_train_request &r, size_t slots) 
 // have a fixed order.
 Result<TrainStats> Trainer::step(const Version &version, const gcop_train_request &r,
                                  const std::function<bool()> &cancelled) {
-  const Result<size_t> masked = check(r);
+  const Result<size_t> masked = check_request(r, config_.vocab, context_);
   if (!masked) return masked.error();
   const size_t most = std::min({kMaxSlots, static_cast<size_t>(crew_.size()), r.n});
   const std::vector<PackedRows> batches = cut(r, most);

@@ -10,31 +10,26 @@
 #include "adamw.hpp"
 #include "base/result.hpp"
 #include "crew.hpp"
+#include "learner.hpp"
 #include "lora.hpp"
 #include "packed_rows.hpp"
 #include "weights.hpp"
 
 namespace gcop::guide_torch {
 
-struct TrainStats {
-  double loss = 0, kl = 0, entropy = 0, clip_frac = 0, ratio_max = 0, grad_norm = 0;
-  uint64_t n_tokens = 0;
-};
-
-class Trainer {
+class Trainer : public Learner {
  public:
   // `lora`: null, or what versions given to step() have an adapter of.
   Trainer(const Config &config, const Layout &layout, const Lora *lora, int64_t context, Crew &crew);
-  ~Trainer();
+  ~Trainer() override;
 
-  // Changes the version's arenas and the optimizer's state, or nothing when it fails. The request's pointers hold until
-  // the return.
   Result<TrainStats> step(const Version &version, const gcop_train_request &request,
-                          const std::function<bool()> &cancelled);
-  AdamW &optimizer() { return optimizer_; }
+                          const std::function<bool()> &cancelled) override;
+  void reset_optimizer() override { optimizer_.reset(); }
+  Result<> write_optimizer(const std::string &path) override { return optimizer_.write(path); }
+  Result<> read_optimizer(const std::string &path) override { return optimizer_.read(path); }
 
  private:
-  Result<size_t> check(const gcop_train_request &request) const;  // number of masked tokens
   std::vector<PackedRows> cut(const gcop_train_request &request, size_t slots) const;
 
   const Config config_;

@@ -74,6 +74,17 @@ const Version *Weights::find(const std::string &name) const {
   return it == versions_.end() ? nullptr : &it->second;
 }
 
+const Version *Weights::fetched(const std::string &name) const {
+  const Version *version = find(name);
+  if (version && version->placed) version->placed->fetch(*version->arena);
+  return version;
+}
+
+void Weights::use_device(Place place) {
+  place_ = std::move(place);
+  for (auto &[name, version] : versions_) version.placed = place_(*version.arena);
+}
+
 std::string Weights::names() const {
   std::string out;
   for (const auto &[name, version] : versions_) out += (out.empty() ? "" : ", ") + name;
@@ -88,6 +99,7 @@ void Weights::put(const std::string &name, std::shared_ptr<Arena> arena, std::sh
                   std::shared_ptr<Arena> adapter) {
   Version &version = versions_[name];
   version.view = std::make_shared<ModelView>(config_, layout_, arena->data());
+  version.placed = place_ ? place_(*arena) : nullptr;
   version.arena = std::move(arena);
   version.base = std::move(base);
   version.adapter = std::move(adapter);
@@ -107,7 +119,7 @@ void Weights::use_int8(std::shared_ptr<const Int8Weights> int8) {
 void Weights::changed(const std::string &name) { versions_.at(name).number = ++counters_[name]; }
 
 Result<> Weights::copy(const std::string &from, const std::string &to) {
-  const Version *source = find(from);
+  const Version *source = fetched(from);
   if (!source) return unknown(from);
   if (from == to) return Unit{};
   put(to, copy_of(*source->arena), source->base, source->adapter ? copy_of(*source->adapter) : nullptr);

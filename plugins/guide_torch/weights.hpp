@@ -3,6 +3,7 @@
 // Owned and used by the engine thread once it runs; values, no locks.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -60,6 +61,15 @@ struct ModelView {
   const Int8View *int8 = nullptr;  // instead of the fp32 matrices, which are then gone
 };
 
+// A version's parameters in the memory of a device that computes with them. The version's arena is then a copy on the
+// host, which a training step leaves behind.
+class Placed {
+ public:
+  virtual ~Placed() = default;
+  virtual void fetch(Arena &host) = 0;  // brings the copy up to date
+};
+using Place = std::function<std::shared_ptr<Placed>(const Arena &host)>;
+
 struct Version {
   std::shared_ptr<Arena> arena;
   // Of a model trained through a low-rank adapter, else null: arena = base + the adapter's products (lora.hpp).
@@ -67,6 +77,7 @@ struct Version {
   std::shared_ptr<Arena> adapter;
   std::shared_ptr<const Int8Weights> int8;  // or null
   std::shared_ptr<const ModelView> view;
+  std::shared_ptr<Placed> placed;  // or null: computed with where it is
   uint64_t number = 0;
 };
 
@@ -77,11 +88,13 @@ class Weights {
   const Config &config() const { return config_; }
   const Layout &layout() const { return layout_; }
   const Version *find(const std::string &name) const;
-  std::string names() const;  // "current, sft": for messages
+  const Version *fetched(const std::string &name) const;  // with an arena that is up to date
+  std::string names() const;                              // "current, sft": for messages
   void put(const std::string &name, std::shared_ptr<Arena> arena, std::shared_ptr<const Arena> base = nullptr,
            std::shared_ptr<Arena> adapter = nullptr);
   // From now on "current" computes with these; its fp32 matrices are given back, but for the embedding.
   void use_int8(std::shared_ptr<const Int8Weights> int8);
+  void use_device(Place place);           // all versions, from now on
   void changed(const std::string &name);  // its arena was written in place
   Result<> copy(const std::string &from, const std::string &to);
   Result<> drop(const std::string &name);
@@ -90,6 +103,7 @@ class Weights {
  private:
   Config config_;
   Layout layout_;
+  Place place_;
   std::map<std::string, Version> versions_;
   std::map<std::string, uint64_t> counters_;  // survive a drop, so that a number never comes twice
 };
