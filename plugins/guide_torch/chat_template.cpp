@@ -16,7 +16,14 @@ namespace {
 
 using namespace jinja;
 
+// A step is one node or expression, half an item of the data it copies or walks over, or 32 bytes of text: so a
+// template is bound in time and, a few hundred MB at worst, in memory.
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+constexpr int64_t kMaxSteps = 20'000;
+#else
 constexpr int64_t kMaxSteps = 5'000'000;
+#endif
+constexpr int kMaxNesting = 100;  // of data; a copy goes one call deeper for each
 
 class Renderer {
  public:
@@ -32,9 +39,38 @@ class Renderer {
   enum class Flow { on, leave, next };
   using Kind = Expr::Kind;
 
-  void step(int line) {
-    if (++steps_ > kMaxSteps)
+  void step(int line, int64_t n = 1) {
+    if ((steps_ += n) > kMaxSteps)
       fail_at(line, "the template does not end within " + std::to_string(kMaxSteps) + " steps", Code::exhausted);
+  }
+
+  // What it takes to copy or to walk over this.
+  void pay(const Json &json, int line, int depth = 0) {
+    if (depth > kMaxNesting)
+      fail_at(line, "lists and dicts nest deeper than " + std::to_string(kMaxNesting), Code::exhausted);
+    step(line, json.is_string() ? 1 + static_cast<int64_t>(json.get_ref<const std::string &>().size() / 32) : 2);
+    if (json.is_array())
+      for (const Json &item : json) pay(item, line, depth + 1);
+    if (json.is_object())
+      for (auto &[key, item] : json.items()) {
+        step(line, static_cast<int64_t>(key.size() / 32));
+        pay(item, line, depth + 1);
+      }
+  }
+  void pay(const Value &value, int line) {
+    if (value.kind == Value::Kind::data) pay(value.data, line);
+  }
+  // A key is looked for among all keys; an item of a text is found by walking over it.
+  void pay_keys(const Value &value, int line) {
+    if (value.is_text()) pay_items(value, line);
+    if (value.kind == Value::Kind::data && value.data.is_object()) step(line, static_cast<int64_t>(value.data.size()));
+  }
+  // Walking over a text makes an item of each character.
+  void pay_items(const Value &value, int line) {
+    if (value.is_text())
+      step(line, static_cast<int64_t>(value.text().size()));
+    else
+      pay(value, line);
   }
 
   Flow walk(const Body &body, std::string &out) {
@@ -76,14 +112,19 @@ class Renderer {
       scopes_.back()[node.text] = std::move(value);
       return;
     }
-    Value target = look_up(node.text);
-    if (target.kind != Value::Kind::space || target.name == "loop")
+    const Value *target = find(node.text);
+    if (!target || target->kind != Value::Kind::space || target->name == "loop")
       fail_at(node.line, "'" + node.text + "." + node.member + "' can be set only on a namespace", Code::invalid);
-    (*target.space)[node.member] = std::move(value);
+    // A namespace that held itself would never be freed.
+    if (value.kind == Value::Kind::space) fail_at(node.line, "a namespace inside a namespace is not supported");
+    (*target->space)[node.member] = std::move(value);
   }
 
   Flow loop(const Node &node, std::string &out) {
-    std::vector<Json> items = items_of(eval(*node.value), node.line);
+    Value walked_over;
+    const Value &over = look(*node.value, walked_over);
+    pay_items(over, node.line);
+    std::vector<Json> items = items_of(over, node.line);
     auto bind = [&](const Json &item) {
       if (node.names.size() == 1) {
         scopes_.back()[node.names[0]] = Value::of(item);
@@ -98,6 +139,7 @@ class Renderer {
       std::vector<Json> kept;
       for (const Json &item : items) {
         step(node.line);
+        pay(item, node.line);
         scopes_.emplace_back();
         bind(item);
         if (truth(eval(*node.condition))) kept.push_back(item);
@@ -109,6 +151,8 @@ class Renderer {
     auto n = static_cast<int64_t>(items.size());
     for (int64_t i = 0; i < n; ++i) {
       step(node.line);
+      for (int64_t copied = std::max<int64_t>(0, i - 1); copied <= std::min(i + 1, n - 1); ++copied)
+        pay(items[static_cast<size_t>(copied)], node.line);
       scopes_.emplace_back();
       bind(items[static_cast<size_t>(i)]);
       Value info{Value::Kind::space, {}, std::make_shared<std::map<std::string, Value>>(), "loop"};
@@ -130,23 +174,45 @@ class Renderer {
     return Flow::on;
   }
 
-  Value look_up(const std::string &name) const {
+  const Value *find(const std::string &name) const {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
-      if (auto found = scope->find(name); found != scope->end()) return found->second;
-    return Value::missing(name);
+      if (auto found = scope->find(name); found != scope->end()) return &found->second;
+    return nullptr;
+  }
+
+  // The value where it lies, if it lies somewhere, else made in `made`: reading a part of it needs no copy.
+  const Value &look(const Expr &e, Value &made) {
+    if (e.kind == Kind::literal) return e.literal;
+    if (e.kind == Kind::name)
+      if (const Value *found = find(e.text)) {
+        step(e.line);
+        return *found;
+      }
+    return made = eval(e);
   }
 
   Value eval(const Expr &e) {
     step(e.line);
+    Value value = evaluate(e);
+    pay(value, e.line);
+    return value;
+  }
+
+  Value evaluate(const Expr &e) {
+    Value made;
     switch (e.kind) {
       case Kind::literal: return e.literal;
       case Kind::name: {
-        Value value = look_up(e.text);
+        if (const Value *found = find(e.text)) {
+          pay(*found, e.line);
+          return *found;
+        }
+        Value value = Value::missing(e.text);
         // Names that Jinja or transformers define and this interpreter knows only in calls, or not at all: here
         // "undefined" would be another answer than theirs.
         for (const char *known :
              {"raise_exception", "namespace", "range", "dict", "strftime_now", "lipsum", "cycler", "joiner"})
-          if (!value.defined() && e.text == known) fail_at(e.line, "'" + e.text + "' is not supported here");
+          if (e.text == known) fail_at(e.line, "'" + e.text + "' is not supported here");
         return value;
       }
       case Kind::list: {
@@ -163,18 +229,38 @@ class Renderer {
         }
         return Value::of(std::move(dict));
       }
-      case Kind::attribute: return attribute(eval(*e.parts[0]), e.text, e.line);
-      case Kind::index: return index(eval(*e.parts[0]), eval(*e.parts[1]), e.line);
+      case Kind::attribute: {
+        const Value &object = look(*e.parts[0], made);
+        pay_keys(object, e.line);
+        return attribute(object, e.text, e.line);
+      }
+      case Kind::index: {
+        const Value &object = look(*e.parts[0], made);
+        pay_keys(object, e.line);
+        return index(object, eval(*e.parts[1]), e.line);
+      }
       case Kind::slice: {
         Value bounds[3];
         for (int i = 0; i < 3; ++i)
           if (e.parts[i + 1]) bounds[i] = eval(*e.parts[i + 1]);
         auto given = [&](int i) { return e.parts[i + 1] ? &bounds[i] : nullptr; };
-        return slice(eval(*e.parts[0]), given(0), given(1), given(2), e.line);
+        const Value &object = look(*e.parts[0], made);
+        pay_items(object, e.line);
+        return slice(object, given(0), given(1), given(2), e.line);
       }
       case Kind::call: return call(e);
-      case Kind::filter: return apply_filter(e.text, eval(*e.parts[0]), arguments(e), e.line);
-      case Kind::test: return Value::of(apply_test(e.text, eval(*e.parts[0]), arguments(e), e.line) != e.negated);
+      case Kind::filter: {
+        const Value &value = look(*e.parts[0], made);
+        if (value.is_text() || (e.text != "length" && e.text != "count" && e.text != "first" && e.text != "last"))
+          pay_items(value, e.line);
+        return apply_filter(e.text, value, arguments(e), e.line);
+      }
+      case Kind::test: {
+        const Value &value = look(*e.parts[0], made);
+        const Arguments args = arguments(e);
+        if (!args.values.empty()) pay(value, e.line);
+        return Value::of(apply_test(e.text, value, args, e.line) != e.negated);
+      }
       case Kind::unary: {
         Value value = eval(*e.parts[0]);
         if (e.text == "not") return Value::of(!truth(value));
@@ -187,11 +273,14 @@ class Renderer {
         return jinja::binary(e.text, left, eval(*e.parts[1]), e.line);
       }
       case Kind::compare: {
-        Value left = eval(*e.parts[0]);
+        Value kept[2];  // neighbours in a chain a < b < c
+        const Value *left = &look(*e.parts[0], kept[0]);
         for (size_t i = 0; i < e.ops.size(); ++i) {
-          Value right = eval(*e.parts[i + 1]);
-          if (!jinja::compare(e.ops[i], left, right, e.line)) return Value::of(false);
-          left = std::move(right);
+          const Value *right = &look(*e.parts[i + 1], kept[(i + 1) % 2]);
+          pay(*left, e.line);
+          pay(*right, e.line);
+          if (!jinja::compare(e.ops[i], *left, *right, e.line)) return Value::of(false);
+          left = right;
         }
         return Value::of(true);
       }
@@ -220,7 +309,9 @@ class Renderer {
   Value call(const Expr &e) {
     const Expr &callee = *e.parts[0];
     if (callee.kind == Kind::attribute) {
-      Value object = eval(*callee.parts[0]);
+      Value made;
+      const Value &object = look(*callee.parts[0], made);
+      pay(object, e.line);
       return call_method(object, callee.text, arguments(e), e.line);
     }
     if (callee.kind != Kind::name) fail_at(e.line, "calling the value of an expression is not supported");

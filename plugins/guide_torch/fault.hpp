@@ -18,17 +18,21 @@ struct Fault {
   throw Fault{{code, std::move(message), {}}};
 }
 
+// A message that quotes a stranger's file, as one line of valid UTF-8 of bounded length.
+std::string presentable(const std::string &message);
+
 // Runs fn() and gives its value; a Fault, or an exception of a library, becomes the Error. `what` names the thing.
 template <class F>
 auto guarded(const std::string &what, F fn) -> Result<decltype(fn())> {
   try {
     return fn();
   } catch (Fault &fault) {
+    fault.error.message = presentable(fault.error.message);
     return std::move(fault.error);
   } catch (const std::bad_alloc &) {
     return Error{Code::exhausted, what + ": not enough memory", {}};
   } catch (const std::exception &e) {
-    return Error{Code::internal, what + ": " + e.what(), {}};
+    return Error{Code::internal, presentable(what + ": " + e.what()), {}};
   }
 }
 

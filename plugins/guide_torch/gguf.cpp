@@ -46,7 +46,7 @@ std::string hf_name(const std::string &name) {
 
 class GgufModel final : public ModelFile {
  public:
-  explicit GgufModel(const std::string &path) : file_(path), header_(file_.bytes(), path) {
+  explicit GgufModel(MappedFile file) : file_(std::move(file)), header_(file_.bytes(), file_.path()) {
     for (const GgufTensor &tensor : header_.tensors()) tensors_[hf_name(tensor.name)] = &tensor;
     read_config();
     read_tokenizer();
@@ -83,6 +83,9 @@ class GgufModel final : public ModelFile {
       size_t in_head = r % head;
       size_t from = interleaved ? r - in_head + 2 * (in_head % half) + in_head / half : r;
       tensor.encoding->decode(tensor.data + from * stride, out + r * row, row);
+      if (!all_finite(out + r * row, row))
+        return invalid("GGUF '" + file_.path() + "': tensor '" + name + "' holds a NaN or an infinite number in row " +
+                       std::to_string(r) + "; download or convert the file again");
     }
     return Unit{};
   }
@@ -142,9 +145,9 @@ class GgufModel final : public ModelFile {
     const auto divisors = tensors_.find("rope_freqs.weight");
     if (divisors == tensors_.end()) return;
     const GgufTensor &tensor = *divisors->second;
-    std::vector<float> values(static_cast<size_t>(config_.head_dim) / 2);
     if (tensor.shape != std::vector<int64_t>{config_.head_dim / 2} || tensor.encoding->values != 1)
       fail("GGUF '" + file_.path() + "': rope_freqs.weight is not one number for each pair of a head");
+    std::vector<float> values(static_cast<size_t>(config_.head_dim / 2));
     tensor.encoding->decode(tensor.data, values.data(), values.size());
     const Result<Rope> found = rope_from_divisors(rope, values);
     if (!found) fail("GGUF '" + file_.path() + "': " + found.error().message, found.error().code);
@@ -222,6 +225,6 @@ class GgufModel final : public ModelFile {
 
 }  // namespace
 
-std::unique_ptr<ModelFile> open_gguf(const std::string &path) { return std::make_unique<GgufModel>(path); }
+std::unique_ptr<ModelFile> open_gguf(MappedFile file) { return std::make_unique<GgufModel>(std::move(file)); }
 
 }  // namespace gcop::guide_torch

@@ -123,8 +123,7 @@ GgufHeader::GgufHeader(std::span<const uint8_t> bytes, const std::string &path) 
     uint32_t type = cursor.u32("a tensor type");
     tensor.encoding = find_encoding(type);
     if (!tensor.encoding)
-      fail(who + "has ggml type " + std::to_string(type) +
-               "; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q8_0, Q4_K and Q6_K can be read",
+      fail(who + "has ggml type " + std::to_string(type) + "; these can be read: " + encoding_names(),
            Code::unsupported);
     if (static_cast<uint64_t>(tensor.shape.back()) % tensor.encoding->values != 0)
       fail(who + "has rows of " + std::to_string(tensor.shape.back()) + " values, not a multiple of " +
@@ -138,6 +137,7 @@ GgufHeader::GgufHeader(std::span<const uint8_t> bytes, const std::string &path) 
     fail("GGUF '" + path + "': general.alignment is " + std::to_string(alignment) + ", not a power of two");
   size_t start = (cursor.at() + alignment - 1) / alignment * alignment;
   size_t room = start <= file.size() ? file.size() - start : 0;
+  uint64_t sum = 0;
   for (size_t i = 0; i < tensors_.size(); ++i) {
     GgufTensor &tensor = tensors_[i];
     uint64_t count = 1;
@@ -148,7 +148,12 @@ GgufHeader::GgufHeader(std::span<const uint8_t> bytes, const std::string &path) 
            " bytes at offset " + std::to_string(offsets[i]) + " of a data part of " + std::to_string(room) +
            "; download it again");
     tensor.data = bytes.data() + start + offsets[i];
+    sum += need;
   }
+  // Else a small file could make many large weights of the same bytes.
+  if (sum > room)
+    fail("GGUF '" + path + "' is corrupt: its tensors need " + std::to_string(sum) + " bytes, its data part has " +
+         std::to_string(room) + "; some overlap");
 }
 
 const GgufValue &GgufHeader::value(const std::string &key, bool array) const {

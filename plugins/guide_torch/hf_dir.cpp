@@ -1,7 +1,6 @@
 #include "hf_dir.hpp"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -15,8 +14,7 @@ namespace {
 
 constexpr size_t kMaxConfigBytes = size_t{16} << 20, kMaxTokenizerBytes = size_t{256} << 20;
 
-Config read_config(const std::string &path) {
-  Json json = load_json(path, kMaxConfigBytes);
+Config read_config(const Json &json, const std::string &path) {
   auto unsupported = [&](const std::string &what) {
     fail("'" + path + "': " + what + " is not supported", Code::unsupported);
   };
@@ -83,8 +81,8 @@ void add_ids(const Json &value, std::vector<int32_t> &ids, size_t vocab) {
 
 class HfDirectory final : public ModelFile {
  public:
-  explicit HfDirectory(const std::string &dir) : dir_(dir) {
-    config_ = read_config(inside("config.json"));
+  explicit HfDirectory(ModelFolder folder) : folder_(std::move(folder)), dir_(folder_.path()) {
+    config_ = read_config(json_in("config.json", kMaxConfigBytes), inside("config.json"));
     open_weights();
     read_tokenizer();
   }
@@ -109,7 +107,8 @@ class HfDirectory final : public ModelFile {
     if (n != tensor.values)
       return invalid("tensor '" + name + "' has " + std::to_string(tensor.values) + " values, " + std::to_string(n) +
                      " were asked for");
-    tensor.encoding->decode(tensor.data, out, n);
+    if (!decode_finite(tensor, out))
+      return invalid("'" + dir_ + "': tensor '" + name + "' holds a NaN or an infinite number; copy the file again");
     return Unit{};
   }
 
@@ -118,7 +117,7 @@ class HfDirectory final : public ModelFile {
       std::vector<std::string> texts;
       for (const char *name :
            {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
-        texts.push_back(there(name) ? read_text(inside(name), kMaxTokenizerBytes) : std::string());
+        texts.push_back(there(name) ? folder_.text(name, kMaxTokenizerBytes) : std::string());
       std::vector<std::span<const uint8_t>> parts;
       for (const std::string &text : texts)
         parts.emplace_back(reinterpret_cast<const uint8_t *>(text.data()), text.size());
@@ -128,18 +127,18 @@ class HfDirectory final : public ModelFile {
   }
 
  private:
-  std::string inside(const std::string &name) const { return dir_ + "/" + name; }
-  bool there(const std::string &name) const {
-    std::error_code ignored;
-    return std::filesystem::exists(inside(name), ignored);
+  std::string inside(const std::string &name) const { return folder_.inside(name); }
+  bool there(const std::string &name) const { return folder_.has(name); }
+  Json json_in(const std::string &name, size_t max_bytes) const {
+    return parse_json(folder_.text(name, max_bytes), inside(name));
   }
 
   void open_weights() {
     std::map<std::string, std::string> file_of;  // from the index of a sharded model
     if (there("model.safetensors")) {
-      files_.emplace("model.safetensors", inside("model.safetensors"));
+      files_.emplace("model.safetensors", folder_.open("model.safetensors"));
     } else if (std::string index = inside("model.safetensors.index.json"); there("model.safetensors.index.json")) {
-      Json json = load_json(index, kMaxConfigBytes);
+      Json json = json_in("model.safetensors.index.json", kMaxConfigBytes);
       const Json &map = field(json, "weight_map", index);
       if (!map.is_object()) fail("'" + index + "' has no weight_map");
       for (auto &[name, value] : map.items()) {
@@ -147,7 +146,7 @@ class HfDirectory final : public ModelFile {
         if (file.empty() || file.find('/') != std::string::npos)
           fail("'" + index + "': the file of tensor '" + name + "' should be a name in the same directory");
         file_of[name] = file;
-        if (!files_.count(file)) files_.emplace(file, inside(file));
+        if (!files_.count(file)) files_.emplace(file, folder_.open(file));
       }
     } else {
       fail("'" + dir_ + "' has neither model.safetensors nor model.safetensors.index.json" +
@@ -171,10 +170,10 @@ class HfDirectory final : public ModelFile {
     std::string path = inside("tokenizer.json");
     if (!there("tokenizer.json"))
       fail("'" + dir_ + "' has no tokenizer.json; save the tokenizer with transformers' save_pretrained");
-    tokenizer_ = read_tokenizer_json(load_json(path, kMaxTokenizerBytes), path);
+    tokenizer_ = read_tokenizer_json(json_in("tokenizer.json", kMaxTokenizerBytes), path);
     size_t vocab = tokenizer_.tokens.size();
     if (std::string config_path = inside("tokenizer_config.json"); there("tokenizer_config.json")) {
-      Json json = load_json(config_path, kMaxConfigBytes);
+      Json json = json_in("tokenizer_config.json", kMaxConfigBytes);
       tokenizer_.bos = role(json, "bos_token", config_path);
       tokenizer_.eos = role(json, "eos_token", config_path);
       tokenizer_.pad = role(json, "pad_token", config_path);
@@ -186,11 +185,11 @@ class HfDirectory final : public ModelFile {
           if (text_field(entry, "name", config_path) == "default")
             chat_template_ = text_field(entry, "template", config_path);
     }
-    if (there("chat_template.jinja")) chat_template_ = read_text(inside("chat_template.jinja"), kMaxConfigBytes);
+    if (there("chat_template.jinja")) chat_template_ = folder_.text("chat_template.jinja", kMaxConfigBytes);
     std::vector<int32_t> &stops = tokenizer_.stop_ids;
     for (const char *name : {"generation_config.json", "config.json"}) {
       if (!there(name)) continue;
-      Json json = load_json(inside(name), kMaxConfigBytes);
+      Json json = json_in(name, kMaxConfigBytes);
       add_ids(field(json, "eos_token_id", inside(name)), stops, vocab);
     }
     if (tokenizer_.eos >= 0 && std::find(stops.begin(), stops.end(), tokenizer_.eos) == stops.end())
@@ -208,6 +207,7 @@ class HfDirectory final : public ModelFile {
     return static_cast<int32_t>(found - tokenizer_.tokens.begin());
   }
 
+  ModelFolder folder_;
   std::string dir_;
   std::map<std::string, SafetensorsFile> files_;
   std::unordered_map<std::string, const StoredTensor *> tensors_;
@@ -215,6 +215,6 @@ class HfDirectory final : public ModelFile {
 
 }  // namespace
 
-std::unique_ptr<ModelFile> open_hf_dir(const std::string &dir) { return std::make_unique<HfDirectory>(dir); }
+std::unique_ptr<ModelFile> open_hf_dir(ModelFolder folder) { return std::make_unique<HfDirectory>(std::move(folder)); }
 
 }  // namespace gcop::guide_torch

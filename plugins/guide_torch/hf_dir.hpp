@@ -1,12 +1,12 @@
 // The Hugging Face directory layout of ModelFile; model_file.cpp opens it. Failures throw Fault.
 #pragma once
 #include <memory>
-#include <string>
 
+#include "mapped_file.hpp"
 #include "model_file.hpp"
 
 namespace gcop::guide_torch {
 
-std::unique_ptr<ModelFile> open_hf_dir(const std::string &dir);
+std::unique_ptr<ModelFile> open_hf_dir(ModelFolder folder);
 
 }  // namespace gcop::guide_torch

@@ -83,8 +83,13 @@ void check_scopes(const Body &body);  // Fault where Jinja's rules of names woul
 }
 
 // No text or list a template builds may be larger: it is a program by a stranger.
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // reached within a fuzz target's time
+constexpr size_t kMaxText = size_t{64} << 10, kMaxItems = 1'000;
+#else
 constexpr size_t kMaxText = size_t{64} << 20, kMaxItems = 100'000;
+#endif
 std::string checked(std::string text, int line);
+size_t find_in(const std::string &text, const std::string &part, size_t from);  // as std::string::find, in linear time
 
 // Operations on values; `line` goes into the Fault.
 std::string kind_name(const Value &value);

@@ -12,6 +12,9 @@ const std::string kSpaces = " \t\n\r\f\v\x1c\x1d\x1e\x1f";
 std::string strip(const std::string &text, const std::string &chars, bool left, bool right, int line) {
   for (char c : chars)
     if (static_cast<unsigned char>(c) >= 0x80) fail_at(line, "stripping other than ASCII characters is not supported");
+  bool drop[128] = {};
+  for (char c : chars) drop[static_cast<unsigned char>(c)] = true;
+  auto dropped = [&](char c) { return static_cast<unsigned char>(c) < 0x80 && drop[static_cast<unsigned char>(c)]; };
   size_t begin = 0, end = text.size();
   // Beyond ASCII these are Python's other white-space characters.
   static const char *const kWide[] = {"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
@@ -27,12 +30,12 @@ std::string strip(const std::string &text, const std::string &chars, bool left, 
     return 0;
   };
   while (left && begin < end) {
-    size_t n = chars.find(text[begin]) != std::string::npos ? 1 : wide(false);
+    size_t n = dropped(text[begin]) ? 1 : wide(false);
     if (n == 0) break;
     begin += n;
   }
   while (right && begin < end) {
-    size_t n = chars.find(text[end - 1]) != std::string::npos ? 1 : wide(true);
+    size_t n = dropped(text[end - 1]) ? 1 : wide(true);
     if (n == 0) break;
     end -= n;
   }
@@ -43,7 +46,7 @@ std::string replace(const std::string &text, const std::string &from, const std:
   if (from.empty()) fail_at(line, "replacing the empty string is not supported");
   std::string out;
   size_t at = 0;
-  for (size_t hit; (hit = text.find(from, at)) != std::string::npos; at = hit + from.size())
+  for (size_t hit; (hit = find_in(text, from, at)) != std::string::npos; at = hit + from.size())
     out = checked(std::move(out) + text.substr(at, hit - at) + to, line);
   return out + text.substr(at);
 }
@@ -135,9 +138,12 @@ Value apply_filter(const std::string &name, const Value &value, const Arguments 
   if (name == "safe") return value;
   if (name == "string") return Value::of(text());
   if (name == "upper" || name == "lower") return Value::of(change_case(text(), name == "upper", line));
-  if (name == "length" || name == "count") return Value::of(static_cast<int64_t>(items_of(value, line).size()));
+  const bool is_list = value.kind == Value::Kind::data && value.data.is_array();
+  if (name == "length" || name == "count")
+    return Value::of(static_cast<int64_t>(is_list ? value.data.size() : items_of(value, line).size()));
   if (name == "list") return Value::of(Json(items_of(value, line)));
   if (name == "first" || name == "last") {
+    if (is_list && !value.data.empty()) return Value::of(name == "first" ? value.data.front() : value.data.back());
     std::vector<Json> items = items_of(value, line);
     if (items.empty()) return Value::missing(name + " of nothing");
     return Value::of(name == "first" ? items.front() : items.back());
@@ -210,7 +216,7 @@ Value call_method(const Value &object, const std::string &name, const Arguments 
       if (by.empty()) fail_at(line, "splitting at the empty string", Code::invalid);
       Json parts = Json::array();
       size_t at = 0;
-      for (size_t hit; (hit = text.find(by, at)) != std::string::npos; at = hit + by.size())
+      for (size_t hit; (hit = find_in(text, by, at)) != std::string::npos; at = hit + by.size())
         parts.push_back(text.substr(at, hit - at));
       parts.push_back(text.substr(at));
       return Value::of(std::move(parts));

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "jinja.hpp"
 #include "utf8.hpp"
@@ -70,6 +71,11 @@ std::string checked(std::string text, int line) {
   return text;
 }
 
+size_t find_in(const std::string &text, const std::string &part, size_t from) {
+  const void *at = ::memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  return at ? static_cast<size_t>(static_cast<const char *>(at) - text.data()) : std::string::npos;
+}
+
 std::string kind_name(const Value &value) {
   if (value.kind == Value::Kind::undefined) return "undefined";
   if (value.kind == Value::Kind::space || value.is_range()) return value.name;
@@ -134,7 +140,7 @@ bool contains(const Value &container, const Value &item, int line) {
   if (!container.defined()) return false;
   if (container.is_text()) {
     if (!item.is_text()) fail_at(line, "a " + kind_name(item) + " is looked for in a string", Code::invalid);
-    return container.text().find(item.text()) != std::string::npos;
+    return find_in(container.text(), item.text(), 0) != std::string::npos;
   }
   if (container.kind == Value::Kind::data && container.data.is_object())
     return item.is_text() && container.data.contains(item.text());
@@ -222,10 +228,12 @@ Value index(const Value &object, const Value &at, int line) {
     return Value::missing(at.text());
   }
   if ((object.data.is_array() || object.is_text()) && at.kind == Value::Kind::data && at.data.is_number_integer()) {
-    std::vector<Json> items = items_of(object, line);
-    int64_t i = at.data.get<int64_t>(), n = static_cast<int64_t>(items.size());
+    const std::vector<Json> letters = object.is_text() ? items_of(object, line) : std::vector<Json>();
+    int64_t i = at.data.get<int64_t>(),
+            n = static_cast<int64_t>(object.is_text() ? letters.size() : object.data.size());
     if (i < 0) i += n;
-    return i < 0 || i >= n ? Value::missing("item " + at.data.dump()) : Value::of(items[static_cast<size_t>(i)]);
+    if (i < 0 || i >= n) return Value::missing("item " + at.data.dump());
+    return Value::of(object.is_text() ? letters[static_cast<size_t>(i)] : object.data[static_cast<size_t>(i)]);
   }
   fail_at(line, "indexing a " + kind_name(object) + " with a " + kind_name(at) + " is not supported");
 }

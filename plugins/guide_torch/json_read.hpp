@@ -1,6 +1,7 @@
 // Typed reading of untrusted JSON: a missing field or one of another type is a Fault that names file and field.
 // Used by the Hugging Face readers in this folder.
 #pragma once
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -11,14 +12,35 @@ namespace gcop::guide_torch {
 
 using Json = nlohmann::json;
 
+// How many brackets are open at most. What reads, copies and prints JSON goes one call deeper for each.
+inline int json_depth(std::string_view text) {
+  int depth = 0, most = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') in_string = !in_string;
+    if (in_string) {
+      if (c == '\\') ++i;
+    } else if (c == '{' || c == '[') {
+      most = std::max(most, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return most;
+}
+
 inline Json parse_json(std::string_view text, const std::string &path) {
+  constexpr int kMaxDepth = 100;
+  if (json_depth(text) > kMaxDepth)
+    fail("'" + path + "' nests its JSON deeper than " + std::to_string(kMaxDepth) + "; no model's file does");
   Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) fail("'" + path + "' is not valid JSON; is the file cut short?");
   return json;
 }
 
 inline Json load_json(const std::string &path, size_t max_bytes) {
-  return parse_json(read_text(path, max_bytes), path);
+  return parse_json(text_of(MappedFile(path), max_bytes), path);
 }
 
 // The field, or null if the object has none. Null values count as absent, as they do in Python readers.

@@ -158,7 +158,8 @@ Result<std::shared_ptr<Arena>> Lora::read(const std::string &dir) const {
         fail("'" + dir + "' has no tensor " + p.name + "; it belongs to another model");
       if (found->second.shape != p.shape)
         fail("'" + dir + "': " + p.name + " has another shape; it belongs to another model");
-      found->second.encoding->decode(found->second.data, arena->data() + p.offset, p.count);
+      if (!decode_finite(found->second, arena->data() + p.offset))
+        fail("'" + dir + "': " + p.name + " holds a NaN or an infinite number");
     }
     for (const auto &[name, tensor] : file.tensors())
       if (std::none_of(layout_.parameters.begin(), layout_.parameters.end(),

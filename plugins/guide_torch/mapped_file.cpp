@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -30,23 +31,45 @@ MappedFile::MappedFile(const std::string &path) : path_(path) {
     ::close(fd);
     if (at == MAP_FAILED) fail("cannot map '" + path + "': " + std::strerror(reason), Code::exhausted);
     data_ = static_cast<const uint8_t *>(at);
+    mapped_ = true;
   } else {
     ::close(fd);
   }
 }
 
 MappedFile::MappedFile(MappedFile &&other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      mapped_(std::exchange(other.mapped_, false)) {}
+
+MappedFile::MappedFile(std::string name, std::span<const uint8_t> bytes)
+    : path_(std::move(name)), data_(bytes.data()), size_(bytes.size()) {}
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<uint8_t *>(data_), size_);
+  if (mapped_) ::munmap(const_cast<uint8_t *>(data_), size_);
 }
 
-std::string read_text(const std::string &path, size_t max_bytes) {
-  MappedFile file(path);
+bool ModelFolder::has(const std::string &name) const {
+  std::error_code ignored;
+  return in_memory_ ? files_.count(name) > 0 : std::filesystem::exists(inside(name), ignored);
+}
+
+MappedFile ModelFolder::open(const std::string &name) const {
+  if (!in_memory_) return MappedFile(inside(name));
+  auto found = files_.find(name);
+  if (found == files_.end()) fail("cannot open '" + inside(name) + "': there is no such file", Code::unavailable);
+  return {inside(name), found->second};
+}
+
+std::string ModelFolder::text(const std::string &name, size_t max_bytes) const {
+  return text_of(open(name), max_bytes);
+}
+
+std::string text_of(const MappedFile &file, size_t max_bytes) {
   auto bytes = file.bytes();
   if (bytes.size() > max_bytes)
-    fail("'" + path + "' has " + std::to_string(bytes.size()) + " bytes; such a file has at most " +
+    fail("'" + file.path() + "' has " + std::to_string(bytes.size()) + " bytes; such a file has at most " +
          std::to_string(max_bytes));
   return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
 }

@@ -17,17 +17,18 @@ std::string shape_text(const std::vector<int64_t> &shape) {
 }
 
 // What must hold between the parts of a model whichever layout it came from.
-void check_model(const ModelFile &file, const std::string &path) {
+std::unique_ptr<ModelFile> checked(std::unique_ptr<ModelFile> opened, const std::string &path) {
+  const ModelFile &file = *opened;
   if (auto ok = check_config(file.config()); !ok) fail("'" + path + "': " + ok.error().message, ok.error().code);
   std::unordered_set<std::string> expected;
-  for (const TensorSpec &spec : tensor_specs(file.config())) {
-    expected.insert(spec.name);
+  each_tensor_spec(file.config(), [&](TensorSpec spec) {
     std::vector<int64_t> found = file.shape(spec.name);
     if (found.empty()) fail("'" + path + "' lacks the tensor '" + spec.name + "'");
     if (found != spec.shape)
       fail("'" + path + "': tensor '" + spec.name + "' has shape " + shape_text(found) +
            ", the configuration asks for " + shape_text(spec.shape));
-  }
+    expected.insert(std::move(spec.name));
+  });
   // A tensor gcop would not use changes what the model says: scaled rotary positions, further biases, experts.
   for (const std::string &name : file.names())
     if (!expected.count(name))
@@ -36,6 +37,7 @@ void check_model(const ModelFile &file, const std::string &path) {
   if (static_cast<int64_t>(file.tokenizer().tokens.size()) > file.config().vocab)
     fail("'" + path + "' has " + std::to_string(file.tokenizer().tokens.size()) + " tokens but embeddings for " +
          std::to_string(file.config().vocab));
+  return opened;
 }
 
 }  // namespace
@@ -43,44 +45,52 @@ void check_model(const ModelFile &file, const std::string &path) {
 Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string &path) {
   return guarded("'" + path + "'", [&] {
     std::error_code ignored;
-    std::unique_ptr<ModelFile> file;
-    if (std::filesystem::is_directory(path, ignored)) {
-      file = open_hf_dir(path);
-    } else if (path.ends_with(".safetensors")) {
+    if (std::filesystem::is_directory(path, ignored)) return checked(open_hf_dir(ModelFolder(path)), path);
+    if (path.ends_with(".safetensors"))
       fail("'" + path + "' is weights alone; give the directory that also holds config.json and tokenizer.json");
-    } else {
-      file = open_gguf(path);
-    }
-    check_model(*file, path);
-    return file;
+    return checked(open_gguf(MappedFile(path)), path);
   });
 }
 
-std::vector<TensorSpec> tensor_specs(const Config &c) {
+Result<std::unique_ptr<ModelFile>> ModelFile::parse(const std::string &name, std::span<const uint8_t> gguf) {
+  return guarded("'" + name + "'", [&] { return checked(open_gguf(MappedFile(name, gguf)), name); });
+}
+
+Result<std::unique_ptr<ModelFile>> ModelFile::parse(const std::string &name,
+                                                    const std::map<std::string, std::span<const uint8_t>> &files) {
+  return guarded("'" + name + "'", [&] { return checked(open_hf_dir(ModelFolder(name, files)), name); });
+}
+
+std::vector<TensorSpec> tensor_specs(const Config &config) {
+  std::vector<TensorSpec> specs;
+  each_tensor_spec(config, [&](TensorSpec spec) { specs.push_back(std::move(spec)); });
+  return specs;
+}
+
+void each_tensor_spec(const Config &c, const std::function<void(TensorSpec)> &visit) {
   int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  std::vector<TensorSpec> specs{{"model.embed_tokens.weight", {c.vocab, c.hidden}}};
+  visit({"model.embed_tokens.weight", {c.vocab, c.hidden}});
   for (int64_t i = 0; i < c.layers; ++i) {
     std::string p = "model.layers." + std::to_string(i) + ".";
-    specs.push_back({p + "input_layernorm.weight", {c.hidden}});
-    specs.push_back({p + "self_attn.q_proj.weight", {q, c.hidden}});
-    if (c.qkv_bias) specs.push_back({p + "self_attn.q_proj.bias", {q}});
-    specs.push_back({p + "self_attn.k_proj.weight", {kv, c.hidden}});
-    if (c.qkv_bias) specs.push_back({p + "self_attn.k_proj.bias", {kv}});
-    specs.push_back({p + "self_attn.v_proj.weight", {kv, c.hidden}});
-    if (c.qkv_bias) specs.push_back({p + "self_attn.v_proj.bias", {kv}});
+    visit({p + "input_layernorm.weight", {c.hidden}});
+    visit({p + "self_attn.q_proj.weight", {q, c.hidden}});
+    if (c.qkv_bias) visit({p + "self_attn.q_proj.bias", {q}});
+    visit({p + "self_attn.k_proj.weight", {kv, c.hidden}});
+    if (c.qkv_bias) visit({p + "self_attn.k_proj.bias", {kv}});
+    visit({p + "self_attn.v_proj.weight", {kv, c.hidden}});
+    if (c.qkv_bias) visit({p + "self_attn.v_proj.bias", {kv}});
     if (c.qk_norm) {
-      specs.push_back({p + "self_attn.q_norm.weight", {c.head_dim}});
-      specs.push_back({p + "self_attn.k_norm.weight", {c.head_dim}});
+      visit({p + "self_attn.q_norm.weight", {c.head_dim}});
+      visit({p + "self_attn.k_norm.weight", {c.head_dim}});
     }
-    specs.push_back({p + "self_attn.o_proj.weight", {c.hidden, q}});
-    specs.push_back({p + "post_attention_layernorm.weight", {c.hidden}});
-    specs.push_back({p + "mlp.gate_proj.weight", {c.intermediate, c.hidden}});
-    specs.push_back({p + "mlp.up_proj.weight", {c.intermediate, c.hidden}});
-    specs.push_back({p + "mlp.down_proj.weight", {c.hidden, c.intermediate}});
+    visit({p + "self_attn.o_proj.weight", {c.hidden, q}});
+    visit({p + "post_attention_layernorm.weight", {c.hidden}});
+    visit({p + "mlp.gate_proj.weight", {c.intermediate, c.hidden}});
+    visit({p + "mlp.up_proj.weight", {c.intermediate, c.hidden}});
+    visit({p + "mlp.down_proj.weight", {c.hidden, c.intermediate}});
   }
-  specs.push_back({"model.norm.weight", {c.hidden}});
-  if (!c.tied) specs.push_back({"lm_head.weight", {c.vocab, c.hidden}});
-  return specs;
+  visit({"model.norm.weight", {c.hidden}});
+  if (!c.tied) visit({"lm_head.weight", {c.vocab, c.hidden}});
 }
 
 Result<> check_config(const Config &c) {

@@ -6,7 +6,10 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +42,7 @@ struct TensorSpec {
   std::vector<int64_t> shape;
 };
 std::vector<TensorSpec> tensor_specs(const Config &config);
+void each_tensor_spec(const Config &config, const std::function<void(TensorSpec)> &visit);  // one at a time
 
 inline constexpr const char *kArchitectures = "llama, qwen2 and qwen3";  // for messages
 
@@ -51,6 +55,10 @@ class ModelFile {
   // `path` is a .gguf file or a directory with config.json, *.safetensors and tokenizer.json. On success every tensor
   // of tensor_specs(config()) is there with its shape; no weight has been read yet.
   static Result<std::unique_ptr<ModelFile>> open(const std::string &path);
+  // The same of what is in memory already and outlives the model: a .gguf file's bytes, or a directory's files.
+  static Result<std::unique_ptr<ModelFile>> parse(const std::string &name, std::span<const uint8_t> gguf);
+  static Result<std::unique_ptr<ModelFile>> parse(const std::string &name,
+                                                  const std::map<std::string, std::span<const uint8_t>> &files);
   virtual ~ModelFile() = default;
 
   const Config &config() const { return config_; }
@@ -60,7 +68,8 @@ class ModelFile {
   virtual bool has(const std::string &hf_name) const = 0;
   virtual std::vector<int64_t> shape(const std::string &hf_name) const = 0;  // empty = no such tensor
   virtual std::vector<std::string> names() const = 0;                        // unordered; equals tensor_specs(config())
-  // Writes n = product of shape floats to out: dequantised fp32, row-major.
+  // Writes n = product of shape floats to out: dequantised fp32, row-major. A value that is no finite number is an
+  // Error.
   virtual Result<> read(const std::string &hf_name, float *out, size_t n) const = 0;
 
   // SHA-256 (hex) over everything that makes the model answer as it does: weights, configuration, tokenizer. Reads the

@@ -152,9 +152,21 @@ const Encoding *find_encoding(uint32_t ggml_type) {
   return nullptr;
 }
 
+std::string encoding_names() {
+  std::string names;
+  for (const Encoding &encoding : kEncodings) names += (names.empty() ? "" : ", ") + std::string(encoding.name);
+  return names;
+}
+
 const Encoding &f32_encoding() { return kEncodings[0]; }
 const Encoding &f16_encoding() { return kEncodings[1]; }
 const Encoding &bf16_encoding() { return kEncodings[2]; }
+
+bool all_finite(const float *values, size_t n) {
+  uint32_t any = 0;  // no branch in the loop: it goes over every weight that is loaded
+  for (size_t i = 0; i < n; ++i) any |= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u;
+  return any == 0;
+}
 
 // Normal halves are rebased by exponent arithmetic; subnormal ones fall out of one float subtraction.
 float half_to_float(uint16_t bits) {

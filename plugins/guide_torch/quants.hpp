@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace gcop::guide_torch {
 
@@ -14,9 +15,12 @@ struct Encoding {
 };
 
 const Encoding *find_encoding(uint32_t ggml_type);  // nullptr = not supported
+std::string encoding_names();                       // "F32, F16, ...", for messages
 const Encoding &f32_encoding();
 const Encoding &f16_encoding();
 const Encoding &bf16_encoding();
+
+bool all_finite(const float *values, size_t n);
 
 float half_to_float(uint16_t bits);
 uint16_t float_to_bf16(float value);  // nearest, ties to even; NaN stays NaN

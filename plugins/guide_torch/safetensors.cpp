@@ -1,5 +1,6 @@
 #include "safetensors.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "durable_file.hpp"
@@ -7,7 +8,8 @@
 
 namespace gcop::guide_torch {
 
-SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
+SafetensorsFile::SafetensorsFile(MappedFile file) : file_(std::move(file)) {
+  const std::string &path = file_.path();
   auto bytes = file_.bytes();
   uint64_t header_size = 0;
   if (bytes.size() < 8)
@@ -19,7 +21,7 @@ SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
   Json header = parse_json({reinterpret_cast<const char *>(bytes.data()) + 8, header_size}, path);
   if (!header.is_object()) fail("safetensors '" + path + "': its header is no JSON object");
   const uint8_t *data = bytes.data() + 8 + header_size;
-  uint64_t room = bytes.size() - 8 - header_size;
+  uint64_t room = bytes.size() - 8 - header_size, sum = 0;
 
   for (auto &[name, entry] : header.items()) {
     if (name == "__metadata__") continue;
@@ -50,10 +52,25 @@ SafetensorsFile::SafetensorsFile(const std::string &path) : file_(path) {
     if (end - begin != count * tensor.encoding->bytes)
       fail(who + "has " + std::to_string(end - begin) + " bytes, its shape and type need " +
            std::to_string(count * tensor.encoding->bytes));
+    sum += end - begin;  // each at most `room`, and there are fewer than the header has bytes: no overflow
     tensor.data = data + begin;
     tensor.values = count;
     tensors_.emplace(name, std::move(tensor));
   }
+  if (sum > room)
+    fail("safetensors '" + path + "' is corrupt: its tensors need " + std::to_string(sum) +
+         " bytes, its data part has " + std::to_string(room) + "; some overlap");
+}
+
+bool decode_finite(const StoredTensor &tensor, float *out) {
+  constexpr size_t kPart = 4096;  // that is looked at while the cache still has it
+  bool finite = true;
+  for (size_t at = 0; at < tensor.values; at += kPart) {
+    const size_t n = std::min(kPart, tensor.values - at);
+    tensor.encoding->decode(tensor.data + at * tensor.encoding->bytes, out + at, n);
+    finite = finite && all_finite(out + at, n);
+  }
+  return finite;
 }
 
 size_t value_count(const std::vector<int64_t> &shape) {

@@ -18,9 +18,13 @@ struct StoredTensor {
   size_t values = 0;
 };
 
+// All values as fp32; false: one of them is a NaN or infinite.
+bool decode_finite(const StoredTensor &tensor, float *out);
+
 class SafetensorsFile {
  public:
-  explicit SafetensorsFile(const std::string &path);
+  explicit SafetensorsFile(MappedFile file);
+  explicit SafetensorsFile(const std::string &path) : SafetensorsFile(MappedFile(path)) {}
   const std::map<std::string, StoredTensor> &tensors() const { return tensors_; }
   const MappedFile &file() const { return file_; }
 

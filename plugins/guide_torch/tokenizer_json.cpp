@@ -56,8 +56,13 @@ bool read_splits(const Json &json, const std::string &path, TokenizerData &data)
   refuse(path, "the pre-tokenizer '" + type + "'");
 }
 
-void put_token(TokenizerData &data, int64_t id, const std::string &text, const std::string &path) {
-  if (id < 0 || id >= (1 << 22)) fail("'" + path + "': token '" + text + "' has the id " + std::to_string(id));
+// Ids may leave holes, but not more than a file of so many tokens accounts for.
+int64_t most_ids(size_t tokens) { return std::min<int64_t>(1 << 22, 1024 + 2 * static_cast<int64_t>(tokens)); }
+
+void put_token(TokenizerData &data, int64_t id, const std::string &text, int64_t most, const std::string &path) {
+  if (id < 0 || id >= most)
+    fail("'" + path + "': token '" + text + "' has the id " + std::to_string(id) + "; with so many tokens 0 to " +
+         std::to_string(most - 1) + " is possible");
   if (static_cast<size_t>(id) >= data.tokens.size()) data.tokens.resize(static_cast<size_t>(id) + 1);
   std::string &slot = data.tokens[static_cast<size_t>(id)];
   if (!slot.empty() && slot != text)
@@ -79,7 +84,7 @@ void read_bpe(const Json &model, const std::string &path, TokenizerData &data) {
   if (!vocab.is_object() || vocab.empty()) fail("'" + path + "' has no model.vocab");
   for (auto &[text, id] : vocab.items()) {
     if (!id.is_number_integer()) fail("'" + path + "': token '" + text + "' has no integer id");
-    put_token(data, id.get<int64_t>(), text, path);
+    put_token(data, id.get<int64_t>(), text, most_ids(vocab.size()), path);
   }
   const Json &merges = field(model, "merges", path);
   if (!merges.is_array()) fail("'" + path + "' has no model.merges");
@@ -120,7 +125,7 @@ TokenizerData read_tokenizer_json(const Json &json, const std::string &path) {
     AddedToken out;
     out.text = text_field(token, "content", path);
     int64_t id = integer_field(token, "id", path);
-    put_token(data, id, out.text, path);
+    put_token(data, id, out.text, most_ids(data.tokens.size() + added.size()), path);
     out.id = static_cast<int32_t>(id);
     out.special = flag_field(token, "special", path, false);
     out.normalized = flag_field(token, "normalized", path, false);

@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "fault.hpp"
@@ -105,8 +106,14 @@ std::vector<std::string_view> WordSplitter::split(std::string_view text) const {
     std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data *)> match(
         pcre2_match_data_create_from_pattern(pattern.code.get(), nullptr), pcre2_match_data_free);
     if (!match) throw std::bad_alloc();
+    std::unique_ptr<pcre2_match_context, void (*)(pcre2_match_context *)> context(pcre2_match_context_create(nullptr),
+                                                                                  pcre2_match_context_free);
+    if (!context) throw std::bad_alloc();
     std::vector<std::string_view> finer;
     for (std::string_view word : words) {
+      // A step back for each character is what honest patterns need; a stranger's may try every way to cut.
+      pcre2_set_match_limit(context.get(),
+                            static_cast<uint32_t>(std::min<size_t>(100'000 + 32 * word.size(), 1u << 30)));
       auto subject = reinterpret_cast<PCRE2_SPTR>(word.data());
       size_t done = 0, from = 0;
       auto cut = [&](size_t to) {
@@ -115,10 +122,10 @@ std::vector<std::string_view> WordSplitter::split(std::string_view text) const {
       };
       while (from < word.size()) {
         int found =
-            pcre2_match(pattern.code.get(), subject, word.size(), from, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+            pcre2_match(pattern.code.get(), subject, word.size(), from, PCRE2_NO_UTF_CHECK, match.get(), context.get());
         if (found == PCRE2_ERROR_JIT_STACKLIMIT)
           found = pcre2_match(pattern.code.get(), subject, word.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                              match.get(), nullptr);
+                              match.get(), context.get());
         if (found == PCRE2_ERROR_NOMATCH) break;
         if (found < 0)
           throw std::runtime_error("the tokenizer's split pattern fails on a text of " + std::to_string(word.size()) +

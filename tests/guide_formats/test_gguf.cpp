@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <cmath>
+
 #include "files.hpp"
+#include "utf8.hpp"
 
 using namespace gcop::guide_torch;
 
@@ -230,6 +234,74 @@ TEST_CASE("a lying header is refused before anything is allocated") {
   has(why([](GgufBuilder &f) { f.put_u32("tokenizer.ggml.eos_token_id", 300); }), "eos_token_id is 300");
   has(why([](GgufBuilder &f) { f.put_texts("tokenizer.ggml.merges", {"nopair"}); }), "'nopair'");
   has(why([](GgufBuilder &f) { f.put_ints("tokenizer.ggml.token_type", {1, 2}); }), "2 token types");
+  has(why([](GgufBuilder &f) {
+        f.put("llama.attention.key_length", 10, GgufBuilder::raw<uint64_t>(uint64_t{1} << 60));
+        f.floats("rope_freqs.weight", {2}, {1, 1});
+      }),
+      "rope_freqs.weight is not one number");
+  has(why([](GgufBuilder &f) { f.tensor("iq", {32}, 20, std::string(68, 'x')); }), "Q5_K");
+}
+
+TEST_CASE("tensors of a GGUF that share bytes are refused: a small file would make a large model") {
+  TempFolder folder;
+  Config c = tiny_config("llama");
+  GgufBuilder file = tiny_gguf(c, tiny_weights(c));
+  std::string bytes = file.bytes();
+  // The offsets, which are the last eight bytes of each entry, all become 0.
+  for (const char *name : {"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight", "blk.1.ffn_gate.weight"}) {
+    size_t at = bytes.find(name);
+    REQUIRE(at != std::string::npos);
+    bytes.replace(at + std::strlen(name) + 4 + 16 + 4, 8, GgufBuilder::raw<uint64_t>(0));
+  }
+  CHECK(open_bytes(folder, bytes) == "");  // room enough is there: nothing is gained by it
+  size_t cut = bytes.size() - 32;
+  CHECK(open_bytes(folder, bytes.substr(0, cut)).find("m.gguf") != std::string::npos);
+  GgufBuilder twice = tiny_gguf(c, tiny_weights(c));
+  std::string entry = GgufBuilder::text("more") + GgufBuilder::raw<uint32_t>(1);
+  entry += GgufBuilder::raw<uint64_t>(twice.data.size() / 4) + GgufBuilder::raw<uint32_t>(0);
+  twice.tensors += entry + GgufBuilder::raw<uint64_t>(0);
+  ++twice.n_tensors;
+  CHECK(open_bytes(folder, twice.bytes()).find("some overlap") != std::string::npos);
+}
+
+TEST_CASE("a weight that is no finite number is found while it is read, and its tensor named") {
+  TempFolder folder;
+  for (float bad : {NAN, INFINITY, -INFINITY}) {
+    Config c = tiny_config("qwen2");
+    auto weights = tiny_weights(c);
+    weights["model.layers.1.mlp.up_proj.weight"][7] = bad;
+    write_file(folder / "m.gguf", tiny_gguf(c, weights).bytes());
+    auto ok = write_hf_dir(folder / "m", c, make_byte_tokenizer(), "", as_tensors(c, weights), StoredAs::f32);
+    REQUIRE(ok);
+    for (const std::string &path : {folder / "m.gguf", folder / "m"}) {
+      auto file = ModelFile::open(path);
+      REQUIRE(file);
+      std::vector<float> values(12 * 8);
+      auto read = (*file)->read("model.layers.1.mlp.up_proj.weight", values.data(), values.size());
+      REQUIRE_FALSE(read);
+      CHECK(read.error().message.find("'model.layers.1.mlp.up_proj.weight' holds a NaN or an infinite number") !=
+            std::string::npos);
+      CHECK((*file)->read("model.layers.0.mlp.up_proj.weight", values.data(), values.size()));
+    }
+  }
+}
+
+TEST_CASE("whatever a file calls its parts, a refusal is one line of UTF-8 that fits a screen") {
+  Config c = tiny_config("llama");
+  for (const std::string &name :
+       {std::string("line\nline\t\x01"), std::string("\xff\xfe\xc3"), std::string(100'000, 'x'),
+        std::string(3000, '\xe2'), std::string(1000, 'x') + "\xe2\x82\xac"}) {
+    GgufBuilder file = tiny_gguf(c, tiny_weights(c));
+    file.floats(name, {1}, {1});
+    const std::string bytes = file.bytes();
+    auto model = ModelFile::parse("m.gguf", {reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()});
+    REQUIRE_FALSE(model);
+    const std::string &why = model.error().message;
+    CHECK(why.find("m.gguf") != std::string::npos);
+    CHECK(why.size() < 1000);
+    CHECK(valid_utf8(why, false) == why);
+    CHECK(std::none_of(why.begin(), why.end(), [](char ch) { return static_cast<unsigned char>(ch) < 0x20; }));
+  }
 }
 
 TEST_CASE("what is no model says so") {

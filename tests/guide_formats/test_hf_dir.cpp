@@ -195,4 +195,23 @@ TEST_CASE("safetensors that lie or are cut are refused in one sentence") {
   has(why(safetensors(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234")), "impossible shape");
   has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234")), "lacks the tensor");
   has(why(safetensors(R"({"a":7})", "")), "no object");
+  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                      R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                      "123456789012")),
+      "some overlap");
+  has(why(safetensors(std::string(1'000'000, '['), "")), "nests its JSON deeper");
+}
+
+TEST_CASE("JSON by a stranger nests only so deep, brackets inside its texts apart") {
+  TempFolder folder;
+  save_tiny(folder / "m", "llama");
+  std::string config = folder / "m/config.json", good = read_file(config);
+  // Reading lists of end tokens, normalizers and splits goes one call deeper for each bracket.
+  std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  write_file(config, good.substr(0, good.rfind('}')) + ",\"eos_token_id\":" + deep + "}");
+  CHECK(why_not(folder / "m").find("config.json' nests its JSON deeper than 100") != std::string::npos);
+  change_json(folder / "m/tokenizer_config.json",
+              {{"chat_template", std::string(500, '{') + "\"[\\" + std::string(500, '[')}});
+  write_file(config, good);
+  CHECK(why_not(folder / "m") == "");
 }

@@ -97,6 +97,37 @@ TEST_CASE("a template by a stranger can neither run for ever nor nest without en
   std::string doubling =
       "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
   CHECK_FALSE(render(doubling));
+  auto why = [](const std::string &source) {
+    auto out = render(source);
+    return out ? "rendered" : out.error().message;
+  };
+  // A list in a list doubles without being long, nests without being large, and is copied whenever it is named.
+  std::string lists =
+      "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
+  CHECK(why(lists).find("does not end within") != std::string::npos);
+  std::string deep = "{% set ns = namespace(x=[1]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}";
+  CHECK(why(deep).find("nest deeper than 100") != std::string::npos);
+  std::string walks =
+      "{% set a = range(99999)|list %}{% for i in a %}{{ (a|list)|length }}{{ a|join|length }}{{ a == a }}{% endfor %}";
+  CHECK(why(walks).find("does not end within") != std::string::npos);
+  std::string letters = "{% set s = 'abcdefgh'|join('" + std::string(99'999, '-') +
+                        "') %}{% for i in range(9999) %}{{ s[5] }}{{ s|length }}{{ s[::-1]|first }}{% endfor %}";
+  CHECK(why(letters).find("does not end within") != std::string::npos);
+  // Held by itself it would never be freed.
+  CHECK(why("{% set a = namespace() %}{% set a.b = a %}").find("a namespace inside a namespace") != std::string::npos);
+}
+
+TEST_CASE("a long conversation is no stranger's trick") {
+  std::vector<Message> messages;
+  for (int i = 0; i < 2000; ++i) messages.push_back({i % 2 ? "assistant" : "user", std::string(2000, 'x')});
+  std::string source =
+      "{% for m in messages %}{% if messages|length > 1 and messages[loop.index0].role == m['role'] and not messages "
+      "is none %}"
+      "{{ messages[loop.index0]['content'] }}{% if m is mapping and messages[-1]['role'] != 'tool' %}|{% endif %}{% "
+      "endif %}{% endfor %}";
+  auto text = render(source, messages);
+  REQUIRE_MESSAGE(text, (text ? "" : text.error().message));
+  CHECK(text->size() == 2000 * 2001);
 }
 
 TEST_CASE("the built-in ChatML template") {

@@ -1,4 +1,5 @@
 #include "chat_template.hpp"
+#include "fault.hpp"
 #include "files.hpp"
 #include "tokenizer.hpp"
 #include "tokenizer_json.hpp"
@@ -105,6 +106,27 @@ TEST_CASE("long words and long white space stay fast and whole") {
   auto tokenizer = make(read_tokenizer_json(golden("small_tokenizers")[1]["tokenizer"], "golden"));
   for (std::string text : {std::string(200'000, 'a'), std::string(200'000, ' ') + "x", std::string(100'000, '\n')})
     CHECK(tokenizer->decode(tokenizer->encode(text)) == text);
+}
+
+TEST_CASE("ids leave no more holes than a file of so many tokens accounts for") {
+  const auto read = [](int64_t id) {
+    Json json = write_tokenizer_json(make_byte_tokenizer());
+    json["added_tokens"].push_back({{"id", id}, {"content", "<far>"}, {"special", true}});
+    return guarded("t", [&] { return read_tokenizer_json(json, "t.json").tokens.size(); });
+  };
+  auto near = read(1000), far = read(4'000'000);
+  REQUIRE(near);
+  CHECK(*near == 1001);
+  REQUIRE_FALSE(far);
+  CHECK(far.error().message.find("token '<far>' has the id 4000000") != std::string::npos);
+}
+
+TEST_CASE("a split pattern that tries every way to cut a text is given up") {
+  TokenizerData data = make_byte_tokenizer();
+  data.splits = {{SplitStep::Kind::regex, "(a|aa)+$", true}};
+  auto tokenizer = make(data);
+  CHECK(tokenizer->encode("aaaaaaaaaa").size() == 10);
+  CHECK_THROWS_AS(tokenizer->encode(std::string(34, 'a') + "b"), std::runtime_error);
 }
 
 TEST_CASE("tokenizers that would be read otherwise are refused by name") {
