@@ -1,6 +1,7 @@
 #include "hf_writer.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -106,6 +107,20 @@ void check_tensors(const Config &config, const std::vector<TensorOut> &tensors) 
   if (!wanted.empty()) fail("tensor '" + wanted.begin()->first + "' is missing", Code::internal);
 }
 
+// Removes what saves to `dir` left behind when their process was killed.
+void remove_leftovers(const fs::path &dir) {
+  const std::string start = dir.filename().string() + ".part-";
+  std::error_code ec;
+  std::vector<fs::path> dead;
+  for (const fs::directory_entry &entry : fs::directory_iterator(dir.parent_path(), ec)) {
+    const std::string name = entry.path().filename().string();
+    const std::string pid = name.starts_with(start) ? name.substr(start.size()) : "";
+    if (pid.empty() || pid.size() > 9 || pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (::kill(std::stoi(pid), 0) != 0 && errno == ESRCH) dead.push_back(entry.path());
+  }
+  for (const fs::path &path : dead) fs::remove_all(path, ec);
+}
+
 // Puts `made` in the place of `dir`, whole or not at all.
 void move_into_place(const fs::path &made, const fs::path &dir) {
   std::error_code ec;
@@ -146,6 +161,7 @@ Result<> write_hf_dir(const std::string &dir_text, const Config &config, const T
     for (const TensorOut &tensor : tensors) need += value_count(tensor.shape) * (stored_as == StoredAs::f32 ? 4 : 2);
     fs::create_directories(dir.parent_path(), ec);
     if (ec) fail_io("cannot create '" + dir.parent_path().string() + "'", ec.value());
+    remove_leftovers(dir);
     fs::remove_all(made, ec);
     if (!fs::create_directory(made, ec)) fail_io("cannot create '" + made.string() + "'", ec ? ec.value() : EEXIST);
     fs::space_info space = fs::space(made, ec);

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Greedy completions of Hugging Face transformers, as the reference that guide_torch's tokens are compared with.
+"""Greedy completions and logits of Hugging Face transformers, as the reference for guide_torch's.
 
     greedy_golden.py NAME MODEL.gguf OUT.json
 
-Writes {"model", "cases": [{"messages", "prompt", "tokens", "gaps"}]}: token ids of the rendered prompt, 48 greedy tokens
-in fp32, and at each the distance between the best two logits; a comparison ends at the first near-tie.
+Writes {"model", "cases": [{"messages", "prompt", "tokens", "end"}], "logits": [{"case", "positions", "rows",
+"logsumexp"}]}, all in fp32. tokens: at most 256; end is "stop" (the last one ends the turn), "length", or "tie": the best
+two logits of the next token lie within 1e-3, where rounding may decide and a comparison ends. logits: of every 997th
+token id, at positions of the case's prompt followed by its tokens.
 The committed files were made with torch 2.11 and transformers 5.17.
 """
 import json
@@ -35,9 +37,40 @@ PROMPTS = [
     "Unicode: na\u00efve caf\u00e9 \u2014 \u6771\u4eac \U0001f600. What language is each word?",
     "A train leaves at 9:40 and arrives at 11:05. How long does it take?",
     "Summarise:\n\n  * tests pass\n  * the build is green\n\n\tWhat should we do next?",
+    "Add these numbers, one after the other: " + ", ".join(str(n * n % 97) for n in range(1, 90)) + ".",
+    "Hi",
+    "?",
+    "Write a C function that swaps two integers, and say why it needs pointers.",
+    "What is the difference between a list and a tuple?",
+    "Give a JSON object with the keys name, age and city.",
+    "Find the bug:\n\nfor i in range(len(xs)):\n    if xs[i] == xs[i + 1]:\n        print(i)\n",
+    "Tell a story of a lighthouse keeper in five sentences.",
+    "Which is larger, 0.9 or 0.11? Explain.",
+    "Write a regular expression for dates such as 2024-02-29.",
+    "Name the planets in order of their distance from the sun.",
+    "Convert 98.6 degrees Fahrenheit to Celsius, step by step.",
+    "What happens when water boils on a high mountain?",
+    "Write unit tests for a function is_even(n).",
+    "Explain the difference between TCP and UDP.",
+    "class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):",
+    "A farmer has 12 hens and 5 cows. How many legs are there?",
+    "Give three uses of a brick.",
+    "What is a hash table, and when is it slow?",
+    "Write a bash line that counts the lines of all .txt files.",
+    "Rewrite politely: send me the report now.",
+    "Complete: 1, 1, 2, 3, 5, 8,",
+    "Here is a log:\n" + "\n".join(f"12:{n:02d} worker {n * 7 % 5} took {n * n % 211} ms" for n in range(40)) + "\nWhich worker is slow?",
+    "Write a function that checks whether a string is a palindrome, ignoring case and spaces.",
+    "What rhymes with 'orange'?",
+    "Plan a lesson on fractions for ten-year-olds.",
+    "How do I undo the last commit in git without losing my changes?",
+    "Write binary search in Rust.",
+    "Is 91 a prime number?",
+    "Schreibe einen Satz \u00fcber M\u00fcnchen. \u00c0 bient\u00f4t! \u0441\u043f\u0430\u0441\u0438\u0431\u043e",
 ]
 SYSTEM = "You are a careful assistant. Keep answers short."
-TOKENS = 48
+TOKENS, NEAR_TIE, STRIDE = 256, 1e-3, 997
+LOGIT_CASES = [0, 5, 17, 42]
 
 
 def greedy(model, prompts):
@@ -58,9 +91,19 @@ def greedy(model, prompts):
             positions = positions[:, -1:] + 1
             for i in range(len(prompts)):
                 tokens[i].append(int(ids[i, 0]))
-                gaps[i].append(round(float(best.values[i, 0] - best.values[i, 1]), 5))
+                gaps[i].append(float(best.values[i, 0] - best.values[i, 1]))
             print(f"token {step + 1}/{TOKENS}", file=sys.stderr, flush=True)
     return tokens, gaps
+
+
+def cut(tokens, gaps, stops):
+    """What can be compared, and why it ends there."""
+    for i, (token, gap) in enumerate(zip(tokens, gaps)):
+        if gap < NEAR_TIE:
+            return tokens[:i], "tie"
+        if token in stops:
+            return tokens[:i + 1], "stop"
+    return tokens, "length"
 
 
 def main() -> None:
@@ -76,16 +119,28 @@ def main() -> None:
         conversations.append(messages)
     texts = [tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=True) for m in conversations]
     prompts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    tokens, gaps = greedy(model, prompts)
-    cases = [
-        {"messages": m, "prompt": p, "tokens": t, "gaps": g}
-        for m, p, t, g in zip(conversations, prompts, tokens, gaps)
-    ]
-    for case in cases:
-        print(name, repr(tokenizer.decode(case["tokens"])[:70]))
+    stops = {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])}
+    tokens, gaps = [[]] * len(prompts), [[]] * len(prompts)
+    for chosen in ([i for i, p in enumerate(prompts) if (len(p) > 100) == long] for long in (True, False)):  # little padding
+        for i, t, g in zip(chosen, *greedy(model, [prompts[i] for i in chosen])):
+            tokens[i], gaps[i] = t, g
+    cases = []
+    for m, p, t, g in zip(conversations, prompts, tokens, gaps):
+        t, end = cut(t, g, stops)
+        cases.append({"messages": m, "prompt": p, "tokens": t, "end": end})
+        print(name, end, len(t), repr(tokenizer.decode(t)[:70]))
+    logits = []
+    for i in LOGIT_CASES:
+        length = len(prompts[i])
+        ids = prompts[i] + cases[i]["tokens"][:40]
+        positions = sorted({0, 5, length // 2, length - 1, len(ids) - 1})
+        with torch.inference_mode():
+            rows = model(torch.tensor([ids])).logits[0, positions].float()
+        logits.append({"case": i, "positions": positions, "rows": [[round(v, 5) for v in row[::STRIDE].tolist()] for row in rows],
+                       "logsumexp": [round(v, 5) for v in rows.logsumexp(-1).tolist()]})
     with open(out, "w", encoding="utf-8") as file:
-        body = ",\n".join(json.dumps(case, ensure_ascii=True) for case in cases)
-        file.write('{"model": %s, "cases": [\n%s\n]}\n' % (json.dumps(name), body))
+        body = [",\n".join(json.dumps(row, ensure_ascii=True, separators=(",", ":")) for row in rows) for rows in (cases, logits)]
+        file.write('{"model": %s, "cases": [\n%s\n],\n"logits": [\n%s\n]}\n' % (json.dumps(name), *body))
 
 
 if __name__ == "__main__":

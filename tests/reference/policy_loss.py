@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The losses of gcop.guide/1 in plain PyTorch autograd over a transformers model: what guide_torch's numbers must equal.
+"""From rewards to the gradient of GRPO in plain PyTorch autograd, in double precision, on tiny_models.py's llama.
 
-    GCOP_SAVE_TINY=DIR test_guide_torch -tc="losses*"    saves the tests' tiny random model
-    policy_loss.py DIR OUT.json
+    policy_loss.py OUT.json
 
-Every combination of reduction, ratio level, two-sided clip and KL, on and off policy, and NLL: loss, gradient norm and
-statistics; then three AdamW steps with clipping and decay, and the log-probabilities after them.
+Every combination of advantage scaling, reduction, ratio level, clip (equal, higher above, two-sided) and KL, off policy
+and on; and NLL. Of each the loss, the statistics, the gradient's norm and its projections on two fixed vectors (weights()
+of the parameters' names with "probe0." and "probe1." before them); then the log-probabilities after three AdamW steps
+with clipping and decay. Among the sequences: a hole between turns, a missing reward, a completion masked out whole.
 The committed file was made with torch 2.11 and transformers 5.17.
 """
 import itertools
@@ -13,61 +14,103 @@ import json
 import sys
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
-CLIP_LOW, CLIP_HIGH, MAX_LEN = 0.2, 0.28, 24
+from tiny_models import BASE, MODELS, weights
+
+MAX_LEN = 24
+CLIPS = {"equal": (0.2, 0.2, 0.0), "higher": (0.2, 0.28, 0.0), "delta": (0.2, 0.28, 1.5)}
+REWARDS = [[1.0, 0.25, None, -0.5], [0.4, 0.9, 0.4, 0.1]]
+LENGTHS = [[12, 5, 9, 22], [7, 16, 1, 24]]  # of completions
+PROMPTS = [8, 13]
+HOLE, CUT = (0, 3), (1, 3)  # group, number
+
+
+def make_model(dtype=torch.float64):
+    """As AutoModelForCausalLM has it, with the weights of the formula."""
+    config = AutoConfig.for_model(**{**BASE, **MODELS["llama"]})
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(weights(key, tuple(parameter.shape)))
+    return model
 
 
 def logprobs_of(model, tokens):
     ids = torch.tensor([tokens])
-    all_logprobs = model(ids).logits[0, :-1].float().log_softmax(-1)
+    all_logprobs = model(ids).logits[0, :-1].log_softmax(-1)
     entropy = -(all_logprobs.exp() * all_logprobs).sum(-1)
     return all_logprobs.gather(1, ids[0, 1:, None])[:, 0], entropy
 
 
 def batch(model):
+    """The sequences in order; old and ref have a value for each token."""
     generator = torch.Generator().manual_seed(11)
-    sequences = []
-    for length, prompt, advantage in [(20, 8, 0.9), (13, 5, -0.6), (31, 9, -0.3), (9, 8, 0.4), (24, 3, 0.0)]:
-        tokens = torch.randint(0, 256, (length,), generator=generator).tolist()
-        mask = [0] * prompt + [1] * (length - prompt)
-        if length == 31:
-            mask[15:19] = [0, 0, 0, 0]  # a hole, as between turns
-        with torch.no_grad():
-            own = logprobs_of(model, tokens)[0]
-        old = own + 0.35 * torch.randn(own.shape, generator=generator)
-        ref = own + 0.25 * torch.randn(own.shape, generator=generator)
-        sequences.append({
-            "tokens": tokens, "mask": mask, "advantage": advantage,
-            "old": [0.0] + [round(x, 5) for x in old.tolist()], "ref": [0.0] + [round(x, 5) for x in ref.tolist()],
-        })
-    return sequences
+    out = []
+    for group, (rewards, lengths) in enumerate(zip(REWARDS, LENGTHS)):
+        prompt = torch.randint(0, 256, (PROMPTS[group],), generator=generator).tolist()
+        for number, (reward, length) in enumerate(zip(rewards, lengths)):
+            tokens = prompt + torch.randint(0, 256, (length,), generator=generator).tolist()
+            mask = [0] * len(prompt) + [1] * length
+            if (group, number) == HOLE:
+                mask[len(prompt) + 6:len(prompt) + 10] = [0] * 4
+            if (group, number) == CUT:
+                mask = [0] * len(mask)
+            with torch.no_grad():
+                own = logprobs_of(model, tokens)[0].float()
+            old = own + 0.35 * torch.randn(own.shape, generator=generator)
+            ref = own + 0.25 * torch.randn(own.shape, generator=generator)
+            out.append({"tokens": tokens, "prompt": len(prompt), "mask": mask, "group": group, "reward": reward,
+                        "old": [0.0] + [round(x, 5) for x in old.tolist()],
+                        "ref": [0.0] + [round(x, 5) for x in ref.tolist()]})
+    return out
+
+
+def advantages(sequences, scaling):
+    known = lambda group: torch.tensor([s["reward"] for s in sequences if s["reward"] is not None
+                                        and group in (None, s["group"])], dtype=torch.float64)
+    out = []
+    for s in sequences:
+        if s["reward"] is None:
+            out.append(0.0)
+            continue
+        centred = s["reward"] - known(s["group"]).mean()
+        if scaling == "group":
+            centred = centred / (known(s["group"]).std() + 1e-4)
+        if scaling == "batch":
+            centred = centred / (known(None).std() + 1e-4)
+        out.append(float(centred))
+    return out
 
 
 def loss_of(model, sequences, case):
     total = sum(sum(s["mask"]) for s in sequences)
     loss, stats = 0.0, {"kl": 0.0, "entropy": 0.0, "clip_frac": 0.0, "ratio_max": 0.0 if case["policy"] else 1.0}
-    for s in sequences:
+    factors = advantages(sequences, case["scaling"])
+    low, high, delta = CLIPS[case["clip"]]
+    for s, a in zip(sequences, factors):
         mask = torch.tensor(s["mask"][1:], dtype=torch.bool)
+        if not mask.any():
+            continue
         logp, entropy = logprobs_of(model, s["tokens"])
         logp = logp[mask]
         stats["entropy"] += float(entropy[mask].sum().detach()) / total
         if not case["policy"]:
             loss = loss - logp.sum() / total
             continue
-        old = torch.tensor(s["old"][1:])[mask] if case["old"] else logp.detach()
+        old = torch.tensor(s["old"][1:])[mask].double() if case["old"] else logp.detach()
         ratio = logp - old
         if case["ratio"] == "sequence":
             ratio = ratio.mean().expand_as(ratio)
-        w, a = ratio.exp(), s["advantage"]
-        capped = w.clamp(max=case["delta"]) if case["delta"] > 0 else w
-        term = -torch.min(capped * a, w.clamp(1 - CLIP_LOW, 1 + CLIP_HIGH) * a)
-        d = torch.tensor(s["ref"][1:])[mask] - logp
+        w = ratio.exp()
+        capped = w.clamp(max=delta) if delta > 0 else w
+        term = -torch.min(capped * a, w.clamp(1 - low, 1 + high) * a)
+        d = torch.tensor(s["ref"][1:])[mask].double() - logp
         k3 = d.exp() - d - 1
         if case["kl_beta"] > 0:
             term = term + case["kl_beta"] * k3
             stats["kl"] += float(k3.sum().detach()) / total
-        clipped = ((w < 1 - CLIP_LOW) & (a < 0)) | ((w > 1 + CLIP_HIGH) & (a > 0))
+        clipped = ((w < 1 - low) & (a < 0)) | ((w > 1 + high) & (a > 0))
         stats["clip_frac"] += float(clipped.sum()) / total
         stats["ratio_max"] = max(stats["ratio_max"], float(w.max().detach()))
         if case["reduction"] == "dr_grpo":
@@ -79,35 +122,53 @@ def loss_of(model, sequences, case):
     return loss, stats
 
 
+def gradient(model):
+    """Its norm, and its projections on the two fixed vectors."""
+    out = {"grad_norm": sum(float((p.grad ** 2).sum()) for p in model.parameters()) ** 0.5, "probes": []}
+    for k in range(2):
+        dot = square = 0.0
+        for name, p in model.named_parameters():
+            v = weights(f"probe{k}.{name}", tuple(p.shape)).double()
+            dot, square = dot + float((p.grad * v).sum()), square + float((v * v).sum())
+        out["probes"].append(dot / square ** 0.5)
+    return out
+
+
 def main() -> None:
-    folder, out = sys.argv[1:3]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = make_model()
     sequences = batch(model)
-    cases = [{"policy": False, "reduction": "dapo", "ratio": "token", "delta": 0.0, "kl_beta": 0.0, "old": False}]
-    for reduction, ratio, delta, beta, old in itertools.product(
-            ["dr_grpo", "dapo", "grpo"], ["token", "sequence"], [0.0, 1.5], [0.0, 0.1], [True, False]):
-        if old or delta == 0.0:
-            cases.append({"policy": True, "reduction": reduction, "ratio": ratio, "delta": delta, "kl_beta": beta, "old": old})
+    plain = {"policy": False, "scaling": "none", "reduction": "dapo", "ratio": "token", "clip": "equal", "kl_beta": 0.0, "old": False}
+    cases = [plain]
+    for scaling, reduction, ratio, clip, beta, old in itertools.product(
+            ["none", "group", "batch"], ["dr_grpo", "dapo", "grpo"], ["token", "sequence"], CLIPS, [0.0, 0.1], [True, False]):
+        if old or (clip == "equal" and ratio == "token"):  # on policy they come to the same
+            cases.append({"policy": True, "scaling": scaling, "reduction": reduction, "ratio": ratio, "clip": clip,
+                          "kl_beta": beta, "old": old})
     for case in cases:
         model.zero_grad()
         loss, stats = loss_of(model, sequences, case)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
-        case.update(loss=loss.item(), grad_norm=float(norm), **stats)
+        case.update(loss=loss.item(), **stats, **gradient(model))
+        for key in ("loss", "kl", "entropy", "clip_frac", "ratio_max", "grad_norm"):
+            case[key] = float(f"{case[key]:.9g}")
+        case["probes"] = [float(f"{v:.9g}") for v in case["probes"]]
 
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     adamw = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=1e-3)
     for _ in range(3):
         adamw.zero_grad()
-        loss_of(model, sequences, cases[0])[0].backward()
+        loss_of(model, sequences, plain)[0].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         adamw.step()
     with torch.no_grad():
-        after = [logprobs_of(model, s["tokens"])[0].tolist() for s in sequences]
-    with open(out, "w", encoding="utf-8") as file:
-        file.write('{"sequences": [\n%s\n],\n"cases": [\n%s\n],\n"after_adamw": [\n%s\n]}\n' % tuple(
-            ",\n".join(json.dumps(row) for row in rows) for rows in (sequences, cases, after)))
+        after = [[round(v, 6) for v in logprobs_of(model, s["tokens"])[0].tolist()] for s in sequences]
+    config = {**BASE, **MODELS["llama"]}
+    with open(sys.argv[1], "w", encoding="utf-8") as file:
+        lines = [",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) for rows in (sequences, cases, after)]
+        file.write('{"config": %s, "max_len": %d, "clips": %s,\n"sequences": [\n%s\n],\n"cases": [\n%s\n],\n"after_adamw": [\n%s\n]}\n'
+                   % (json.dumps(config), MAX_LEN, json.dumps(CLIPS), *lines))
+    print(len(cases), "cases")
 
 
 if __name__ == "__main__":
