@@ -1,6 +1,7 @@
 #include "instance.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -27,10 +28,40 @@ const char *const kConfigSchema = R"json({"type":"object","additionalProperties"
 "threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
 "context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
 "max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
+"template":{"type":"object","description":"variables that the model's chat template reads, true, false or text: enable_thinking (Qwen3), date_string (Llama 3); one that it does not read is refused"},
 "lora":{"type":"object","description":"train a low-rank adapter instead of all weights: rank, alpha (default 2 rank), targets (default all: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)"},
 "kv_bytes":{"type":"integer","description":"memory for keys and values; default 1 GiB, and enough for one whole context"},
 "prefix_reuse":{"type":"boolean","default":true,"description":"share keys and values of equal prompt starts"},
 "seed":{"type":"integer","default":0,"description":"of a random model's weights"}}})json";
+
+namespace {
+
+Result<TemplateVariables> parse_variables(const Json &json) {
+  TemplateVariables out;
+  for (const auto &[name, value] : json.items()) {
+    if (name == "messages" || name == "add_generation_prompt")
+      return invalid("guide_torch: template." + name + " is what render gives the template; it cannot be set");
+    if (value.is_boolean())
+      out[name] = value.get<bool>();
+    else if (value.is_string())
+      out[name] = value.get<std::string>();
+    else
+      return invalid("guide_torch: template." + name + " is " + value.dump() + "; it must be true, false or a text");
+  }
+  return out;
+}
+
+// Does the template's source have this name anywhere?
+bool reads(const std::string &source, const std::string &name) {
+  const auto part_of_name = [&](size_t i) {
+    return i < source.size() && (std::isalnum(static_cast<unsigned char>(source[i])) || source[i] == '_');
+  };
+  for (size_t at = source.find(name); at != std::string::npos; at = source.find(name, at + 1))
+    if (!(at > 0 && part_of_name(at - 1)) && !part_of_name(at + name.size())) return true;
+  return false;
+}
+
+}  // namespace
 
 Result<Settings> parse_settings(const std::string &text) {
   const Json json = Json::parse(text.empty() ? "{}" : text, nullptr, false);
@@ -76,6 +107,11 @@ Result<Settings> parse_settings(const std::string &text) {
     if (!lora) return invalid("guide_torch: " + lora.error().message);
     if (s.role == "core") return invalid("guide_torch: lora is for guides; a core is not trained");
     s.lora = *lora;
+  }
+  if (json.contains("template")) {
+    const Result<TemplateVariables> variables = parse_variables(json["template"]);
+    if (!variables) return variables.error();
+    s.variables = *variables;
   }
   s.threads = json.value("threads", s.threads);
   s.context = json.value("context", s.context);
@@ -132,6 +168,10 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   Result<ChatTemplate> chat = ChatTemplate::parse(self->template_source_, special(tokens.bos), special(tokens.eos));
   if (!chat) return Error{chat.error().code, "model '" + settings.name + "': " + chat.error().message, {}};
   self->template_ = std::make_unique<ChatTemplate>(std::move(*chat));
+  for (const auto &[name, value] : settings.variables)
+    if (name.empty() || !reads(self->template_source_, name))
+      return invalid("model '" + settings.name + "': its chat template does not read \"" + name +
+                     "\"; take it out of template = {}");
   Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::make(std::move(tokens));
   if (!tokenizer) return tokenizer.error();
   self->tokenizer_ = std::move(*tokenizer);
@@ -176,6 +216,12 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                  {"parameters", self->lora_->layout().count}};
   }
 
+  if (!settings.variables.empty()) {  // other prompts for the same messages
+    Json variables;
+    for (const auto &[name, value] : settings.variables)
+      std::visit([&variables, &name = name](const auto &v) { variables[name] = v; }, value);
+    self->identity_ += " " + variables.dump();
+  }
   self->identity_ = std::string("guide_torch/") + kVersion + " " + settings.name + " " + self->identity_;
   self->info_ = Json{{"name", settings.name},
                      {"architecture", config.arch},
@@ -213,7 +259,7 @@ Result<std::vector<int32_t>> Instance::render(const std::string &messages_json) 
                      "; it needs the texts \"role\" and \"content\"");
     messages.push_back({m["role"], m["content"]});
   }
-  const Result<std::string> prompt = template_->render(messages, true);
+  const Result<std::string> prompt = template_->render(messages, true, settings_.variables);
   if (!prompt) return prompt.error();
   return tokenizer_->encode(*prompt);
 }

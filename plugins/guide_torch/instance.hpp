@@ -24,6 +24,7 @@ extern const char *const kConfigSchema;
 struct Settings {
   std::string model, random, name, role = "guide", compute;  // compute: "" = what suits
   LoraSettings lora;
+  TemplateVariables variables;  // for the chat template
   int64_t context = 0, max_batch = 64, threads = 0;
   uint64_t kv_bytes = 0, seed = 0;
   bool prefix_reuse = true;

@@ -268,6 +268,8 @@ const Module core_module = {
         "a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait"},
        {"plugin", "string?", "another plugin, by name or path"},
        {"config", "table?", "the plugin's configuration; with model, added to it"},
+       {"template", "table<string, boolean|string>?",
+        "of a local model: variables that its chat template reads, as for gcop.guide"},
        {"name", "string?", "for reports and errors"},
        {"temperature", "number?", "default 0: greedy"},
        {"top_p", "number?", "default 1"},

@@ -20,7 +20,8 @@ std::vector<float> floats(lua_State *L, const Options &o, const char *key, size_
   return out;
 }
 
-std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o) {
+// `expected`: the version that the samples must come from. 0: any, but all from one, which it becomes.
+std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o, uint64_t &expected) {
   std::vector<guide::Sequence> out;
   o.push("sequences");
   int list = lua_gettop(L);
@@ -42,6 +43,12 @@ std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o) {
     s.old_logprobs = floats(L, row, "old_logprobs", s.tokens.size(), i);
     s.ref_logprobs = floats(L, row, "ref_logprobs", s.tokens.size(), i);
     s.advantage = static_cast<float>(row.num("advantage", 0, -1e9, 1e9));
+    if (const auto version = static_cast<uint64_t>(row.integer("weights_version", 0, 0, INT64_MAX)); version != 0) {
+      if (expected == 0) expected = version;
+      if (version != expected)
+        raise(L, fmt::format("gcop.Guide:train: sequences[{}] was drawn from version {} of the weights, not from {} as {}",
+                             i, version, expected, o.has("expect_version") ? "expect_version says" : "those before it"));
+    }
     out.push_back(std::move(s));
     lua_pop(L, 1);
   }
@@ -85,10 +92,10 @@ guide::Optimizer read_optimizer(lua_State *L, const Options &o) {
 int train(lua_State *L) {
   auto guide = guide_at(L);
   Options o(L, 2, "gcop.Guide:train");
-  auto sequences = std::make_shared<std::vector<guide::Sequence>>(read_sequences(L, o));
+  auto expect = static_cast<uint64_t>(o.integer("expect_version", 0, 0, INT64_MAX));
+  auto sequences = std::make_shared<std::vector<guide::Sequence>>(read_sequences(L, o, expect));
   auto loss = read_loss(L, o);
   auto optimizer = read_optimizer(L, o);
-  auto expect = static_cast<uint64_t>(o.integer("expect_version", 0, 0, INT64_MAX));
   return wait_or_raise<guide::TrainStats>(
       L, [=](auto done) { guide->train(std::move(*sequences), loss, optimizer, expect, done); },
       [](lua_State *waiting, const guide::TrainStats &s) {
@@ -142,7 +149,8 @@ const Module training_module = {
        {"mask", "(0|1)[]", "1: this token is predicted and counts"},
        {"old_logprobs", "number[]?", "of the samples; absent: on policy"},
        {"ref_logprobs", "number[]?", "for the KL; absent: none"},
-       {"advantage", "number?", "for objective \"policy\""}},
+       {"advantage", "number?", "for objective \"policy\""},
+       {"weights_version", "integer?", "of its sample; refused unless it is that of all others and of \"current\""}},
       true},
      {"gcop.Loss",
       "See gcop_loss_options in gcop/plugin.h for the formulas.",

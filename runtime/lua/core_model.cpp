@@ -61,6 +61,7 @@ Result<ModelPlugin> read_core_model(lua_State *L, const Options &o) {
     model = by_name(o, host_of(L));
   if (!model) return model;
   model->name = o.str("name", model->name);
+  if (o.has("template")) model->config["template"] = o.json("template");
   if (o.has("config")) model->config.update(o.json("config"));
   if (auto env = model->config.find("key_env"); env != model->config.end() && env->is_string())
     if (auto key = Secret::from_env(env->get<std::string>()); !key) return key.error();  // now blacked out everywhere

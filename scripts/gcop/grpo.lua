@@ -105,7 +105,8 @@ return function(run, o)
           tokens[#tokens + 1], mask[#mask + 1], old[#old + 1] = id, 1, rollout.logprobs[j]
         end
         full[#full + 1] = tokens
-        sequences[#sequences + 1] = { tokens = tokens, mask = mask, old_logprobs = temperature == 1 and old or nil, advantage = advantages[i] }
+        sequences[#sequences + 1] = { tokens = tokens, mask = mask, old_logprobs = temperature == 1 and old or nil, advantage = advantages[i],
+          weights_version = rollout.version }
       end
     end
     if o.kl_beta > 0 then
@@ -113,7 +114,7 @@ return function(run, o)
       for i, sequence in ipairs(sequences) do sequence.ref_logprobs = reference[i] end
     end
     return guide:train {
-      sequences = sequences, expect_version = rollouts[1].version,
+      sequences = sequences,
       loss = { objective = "policy", reduction = "dr_grpo", ratio = "token", clip_low = 0.2, clip_high = 0.28, kl_beta = o.kl_beta, max_len = o.max_tokens },
       optimizer = { lr = schedule(step).lr, max_grad_norm = 1 },
     }

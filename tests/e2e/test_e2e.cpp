@@ -220,6 +220,49 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
        "stage.lua:5: gcop.run: there is no prompt 'cor'");
 }
 
+TEST_CASE("the guide is not trained on samples of other weights than the recipe says") {
+  TempDir dir;
+  auto recipe = dir.path / "mixture.lua", log = dir.path / "log";
+  std::ofstream(recipe) << R"(
+local guide = gcop.guide { random = {} }
+local function draw()
+  local rollout = assert(guide:sample { prompt = guide:encode "x", n = 1, max_tokens = 4, seed = 1 })[1]
+  local tokens, mask = guide:encode "x", { 0 }
+  for i, id in ipairs(rollout.tokens) do tokens[i + 1], mask[i + 1] = id, 1 end
+  return { tokens = tokens, mask = mask, advantage = 1, weights_version = rollout.weights_version }
+end
+local function train(sequences, expect)
+  return guide:train { sequences = sequences, expect_version = expect, loss = { objective = "policy", reduction = "dapo" } }
+end
+local old = draw()
+print("first", train({ old }).weights_version)
+local new = draw()
+print("mixed", pcall(train, { new, old }))
+print("stale", pcall(train, { old }))
+print("told", pcall(train, { new }, 1))
+print("fresh", train({ new, draw() }, 2).weights_version)
+old.weights_version = nil
+print("unnamed", train({ old }).weights_version)
+)";
+  CHECK(wait_for(start({kRun, recipe, "--out", dir.path / "out"}, log)) == 0);
+  const std::string said = slurp(log);
+  for (const char *line :
+       {"first\t2", "sequences[2] was drawn from version 1 of the weights, not from 2 as those before it",
+        "the samples were drawn from version 1 of the weights and \"current\" is at version 2",
+        "sequences[1] was drawn from version 2 of the weights, not from 1 as expect_version says", "fresh\t3",
+        "unnamed\t4"})
+    CHECK_MESSAGE(said.find(line) != std::string::npos, said);
+}
+
+TEST_CASE("template variables reach the guide's chat template from a recipe, and only those that it reads") {
+  TempDir dir;
+  auto recipe = dir.path / "template.lua", log = dir.path / "log";
+  std::ofstream(recipe) << R"(gcop.guide { random = {}, template = { enable_thinking = false } })";
+  CHECK(wait_for(start({kRun, recipe, "--out", dir.path / "out"}, log)) != 0);
+  const std::string said = slurp(log);
+  CHECK_MESSAGE(said.find("its chat template does not read \"enable_thinking\"") != std::string::npos, said);
+}
+
 TEST_CASE(
     "acceptance: where the core alone solves a task, the neutral strategy is kept and bad advice it ignores is not") {
   TempDir dir;

@@ -2,7 +2,9 @@
 #pragma once
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -34,23 +36,32 @@ struct Probe {
     return *arena;
   }
 
-  // Logits at each position, [position][vocab].
-  std::vector<std::vector<float>> logits(const std::vector<int32_t> &tokens) {
+  // Logits at these positions, [position][vocab].
+  std::vector<std::vector<float>> logits(const std::vector<int32_t> &tokens, const std::vector<int> &positions) {
     std::vector<int32_t> blocks;
     for (int32_t i = 0; i < blocks_for(static_cast<int64_t>(tokens.size())); ++i) blocks.push_back(pool.take());
-    std::vector<Row> rows;
-    for (size_t i = 0; i < tokens.size(); ++i) rows.push_back({tokens[i], static_cast<int32_t>(i), blocks.data()});
-    forward.run(view, pool, rows);
-    std::vector<std::vector<float>> out;
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      const HeadRow row{static_cast<int>(i), 1};
-      forward.head(view, {&row, 1});
-      const LogitColumn column = forward.column(0);
-      out.emplace_back();
-      for (int v = 0; v < column.vocab; ++v) out.back().push_back(column.at(v));
+    std::vector<std::vector<float>> out(positions.size());
+    for (size_t from = 0; from < tokens.size(); from += Forward::kMaxRows) {
+      std::vector<Row> rows;
+      for (size_t i = from; i < std::min<size_t>(tokens.size(), from + Forward::kMaxRows); ++i)
+        rows.push_back({tokens[i], static_cast<int32_t>(i), blocks.data()});
+      forward.run(view, pool, rows);
+      for (size_t k = 0; k < positions.size(); ++k) {
+        const int at = positions[k] - static_cast<int>(from);
+        if (at < 0 || at >= static_cast<int>(rows.size())) continue;
+        const HeadRow row{at, 1};
+        forward.head(view, {&row, 1});
+        const LogitColumn column = forward.column(0);
+        for (int v = 0; v < column.vocab; ++v) out[k].push_back(column.at(v));
+      }
     }
     for (int32_t block : blocks) pool.release(block);
     return out;
+  }
+  std::vector<std::vector<float>> logits(const std::vector<int32_t> &tokens) {
+    std::vector<int> all(tokens.size());
+    std::iota(all.begin(), all.end(), 0);
+    return logits(tokens, all);
   }
 
   Crew crew{2};

@@ -91,6 +91,42 @@ TEST_CASE("the loss and every parameter's gradient equal those of torch's autogr
   }
 }
 
+TEST_CASE("a trained model's saved directory holds the weights that the guide computes with") {
+  // With GCOP_SAVE_FULL=DIR the directories stay there, for tests/reference/tiny_models.py --check DIR.
+  const char *const keep = std::getenv("GCOP_SAVE_FULL");
+  const plugged::TempDir temp;
+  std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
+  for (const auto &model : nlohmann::json::parse(file)) {
+    CAPTURE(model["name"].get<std::string>());
+    const std::string here = (keep ? std::string(keep) : temp.path) + "/" + model["name"].get<std::string>();
+    const tiny::Directory directory(model["config"], "BF16", 1);
+    const plugged::Model guide(nlohmann::json{{"model", directory.path()}, {"threads", 2}}.dump());
+    const std::vector<int32_t> tokens = model["tokens"];
+    std::vector<float> before, after;
+    REQUIRE(guide.score({tokens}, &before).status == GCOP_OK);
+    plugged::Batch b;
+    b.add({tokens.begin(), tokens.begin() + 20}, {tokens.begin() + 20, tokens.end()});
+    for (int i = 0; i < 2; ++i)
+      REQUIRE(guide.train(b, plugged::Model::nll(), plugged::Model::adamw(1e-3f)).status == GCOP_OK);
+    REQUIRE(guide.score({tokens}, &after).status == GCOP_OK);
+    CHECK(before != after);
+    const plugged::Plain saved = guide.save("current", here);
+    REQUIRE_MESSAGE(saved.status == GCOP_OK, saved.error);
+    Probe probe(here);
+    const std::vector<std::vector<float>> logits = probe.logits(tokens);
+    for (size_t i = 1; i < tokens.size(); ++i) {
+      double sum = 0;
+      for (float v : logits[i - 1]) sum += std::exp(static_cast<double>(v));
+      CHECK(std::abs(static_cast<double>(logits[i - 1][static_cast<size_t>(tokens[i])]) - std::log(sum) -
+                     static_cast<double>(after[i])) <= 1e-5);
+    }
+    const std::string text = "bytes: \xc3\xa9 <|im_end|> and more";
+    if (keep)
+      std::ofstream(here + "/guide.json")
+          << nlohmann::json{{"tokens", tokens}, {"logits", logits}, {"text", text}, {"ids", guide.encode(text)}};
+  }
+}
+
 TEST_CASE("the log-probability that comes with a sampled token is the one that training computes") {
   std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
   double worst = 0;

@@ -33,6 +33,40 @@ TEST_CASE("a batch gives each sequence the tokens and log-probabilities it gets 
   }
 }
 
+TEST_CASE("the same seeds give the same tokens and log-probabilities: again, in another order, with other threads") {
+  constexpr uint64_t kCount = 24;
+  std::vector<std::vector<int32_t>> prompts;
+  for (uint64_t i = 0; i < kCount; ++i)
+    prompts.push_back(prompt("A start that is shared. " + std::string(5 * i, static_cast<char>('a' + i % 3))));
+  std::vector<std::pair<std::vector<int32_t>, std::vector<float>>> first;
+  for (const char *options : {R"("threads":2)", R"("threads":2)", R"("threads":1)", R"("threads":2,"max_batch":1)",
+                              R"("threads":1,"max_batch":5)", R"("threads":2,"prefix_reuse":false)",
+                              R"("threads":2,"kv_bytes":400000)"}) {
+    CAPTURE(options);
+    const std::string sizes = kTiny.substr(0, kTiny.find("\"threads\""));
+    const Model m(sizes + options + "}");
+    for (int round = 0; round < 2; ++round) {
+      std::vector<std::unique_ptr<Rollout>> all(kCount);
+      for (uint64_t k = 0; k < kCount; ++k) {
+        const uint64_t i = round == 0 ? k : (k * 7 + 3) % kCount;  // another order
+        Ask ask;
+        ask.temperature = i % 3 == 0 ? 0.7f : 1.0f;
+        ask.top_p = i % 4 == 0 ? 0.9f : 1.0f;
+        ask.max_tokens = 10 + static_cast<uint32_t>(i % 5) * 6;
+        ask.seed = i / 2;
+        all[i] = m.start(prompts[i], ask);
+      }
+      for (uint64_t i = 0; i < kCount; ++i) {
+        all[i]->wait();
+        REQUIRE_MESSAGE(all[i]->status == GCOP_OK, all[i]->error);
+        if (first.size() < kCount) first.emplace_back(all[i]->tokens, all[i]->logprobs);
+        CHECK(all[i]->tokens == first[i].first);
+        CHECK(all[i]->logprobs == first[i].second);
+      }
+    }
+  }
+}
+
 TEST_CASE("a shared prompt is computed once and changes nothing") {
   const Model without(kTiny.substr(0, kTiny.size() - 1) + R"(,"prefix_reuse":false})");
   const Model with(kTiny);

@@ -1,5 +1,6 @@
 // Named weight versions, and what save and load keep.
 #include <fstream>
+#include <thread>
 
 #include "plugged.hpp"
 
@@ -48,6 +49,52 @@ TEST_CASE("versions have names: copy keeps, train changes only current, drop for
   CHECK(m.drop("base").error.find("\"base\"; there are: current") != std::string::npos);
   CHECK(m.drop("current").status == GCOP_INVALID);
   CHECK(m.copy("nobody", "x").status == GCOP_INVALID);
+}
+
+TEST_CASE("a sequence comes from one version, and samples of an older one than the trainer is told are refused") {
+  const Model m(kTiny);
+  REQUIRE(m.copy("current", "old").status == GCOP_OK);
+  // Long ones are in flight when the weights are to change; others come after.
+  std::vector<std::unique_ptr<Rollout>> all;
+  Ask ask;
+  ask.temperature = 1;
+  ask.max_tokens = 80;
+  std::thread trainer;
+  for (uint64_t i = 0; i < 12; ++i) {
+    if (i == 6) trainer = std::thread([&m] { CHECK(learn(m, "something else", 2e-2f).status == GCOP_OK); });
+    ask.seed = i;
+    all.push_back(m.start(m.encode("draw"), ask));
+  }
+  trainer.join();
+  size_t from_old = 0;
+  for (auto &r : all) {
+    r->wait();
+    REQUIRE_MESSAGE(r->status == GCOP_OK, r->error);
+    CHECK((r->version == 1 || r->version == 2));
+    from_old += r->version == 1;
+    // Every one of its tokens has the log-probability that this version gives, not the other.
+    std::vector<int32_t> whole = r->prompt;
+    whole.insert(whole.end(), r->tokens.begin(), r->tokens.end());
+    std::vector<float> scored;
+    REQUIRE(m.score({whole}, &scored, r->version == 1 ? "old" : "current").status == GCOP_OK);
+    for (size_t t = 0; t < r->tokens.size(); ++t)
+      CHECK(std::abs(scored[r->prompt.size() + t] - r->logprobs[t]) <= 1e-5f);
+  }
+  CHECK(from_old >= 6);
+
+  Batch b;
+  for (auto &r : all) {
+    b.add(r->prompt, r->tokens);
+    b.advantages.push_back(1);
+  }
+  const std::vector<float> before = scores(m);
+  const Trained stale = m.train(b, Model::policy(), Model::adamw(1e-2f), 1);
+  CHECK(stale.status == GCOP_INVALID);
+  CHECK_MESSAGE(stale.error.find("drawn from version 1 of the weights and \"current\" is at version 2") !=
+                    std::string::npos,
+                stale.error);
+  CHECK(scores(m) == before);
+  CHECK(m.train(b, Model::policy(), Model::adamw(1e-2f), 2).status == GCOP_OK);
 }
 
 TEST_CASE("save and load: the same weights, and the same next steps") {

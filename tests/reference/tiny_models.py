@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """Logits of transformers for tiny models of every architecture that guide_torch runs, whose weights follow from a formula.
 
-    tiny_models.py OUT.json
+    tiny_models.py OUT.json         writes the golden file of tests/guide_torch/test_logits.cpp
+    GCOP_SAVE_FULL=DIR test_guide_torch -tc="a trained model*"; tiny_models.py --check DIR
+                                    loads in transformers what guide_torch trained and saved; prints the largest difference
+                                    of its logits and the guide's own, and of the tokenizer's ids
 
-Writes [{"name", "config", "tokens", "positions", "logits", "prompt", "loss", "gradients"}]: fp32 logits of every third
+Golden: [{"name", "config", "tokens", "positions", "logits", "prompt", "loss", "gradients"}]: fp32 logits of every third
 vocabulary entry at some positions; the mean negative log-likelihood of the tokens after the first `prompt`, and the
 norm and first value of each parameter's gradient. tests/guide_torch/tiny_model.hpp fills the same weights. Made with torch 2.11 and transformers 5.17.
 """
 import json
+import os
 import sys
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 VOCAB, LENGTH, POSITIONS, PROMPT = 259, 120, [0, 7, 31, 64, 119], 20
 BASE = {"vocab_size": VOCAB, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -87,5 +91,22 @@ def main():
         file.write("[" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in out) + "]\n")
 
 
+def check(folder):
+    for name in sorted(os.listdir(folder)):
+        here = os.path.join(folder, name)
+        with open(os.path.join(here, "guide.json"), encoding="utf-8") as file:
+            guide = json.load(file)
+        model = AutoModelForCausalLM.from_pretrained(here, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(here)
+        with torch.no_grad():
+            logits = model(torch.tensor([guide["tokens"]])).logits[0]
+        ids = tokenizer(guide["text"], add_special_tokens=False)["input_ids"]
+        print(f"{name}: largest difference {float((logits - torch.tensor(guide['logits'])).abs().max()):.3g} at logits up to",
+              f"{float(logits.abs().max()):.3g};", "ids equal" if ids == guide["ids"] else f"ids DIFFER: {ids} {guide['ids']}")
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "--check":
+        check(sys.argv[2])
+    else:
+        main()

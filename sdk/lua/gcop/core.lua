@@ -49,6 +49,7 @@ local Core = {}
 ---@field script? (fun(request: gcop.Request): string|table) a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait
 ---@field plugin? string another plugin, by name or path
 ---@field config? table the plugin's configuration; with model, added to it
+---@field template? table<string, boolean|string> of a local model: variables that its chat template reads, as for gcop.guide
 ---@field name? string for reports and errors
 ---@field temperature? number default 0: greedy
 ---@field top_p? number default 1

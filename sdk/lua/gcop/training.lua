@@ -8,6 +8,7 @@
 ---@field old_logprobs? number[] of the samples; absent: on policy
 ---@field ref_logprobs? number[] for the KL; absent: none
 ---@field advantage? number for objective "policy"
+---@field weights_version? integer of its sample; refused unless it is that of all others and of "current"
 
 --- See gcop_loss_options in gcop/plugin.h for the formulas.
 ---@class gcop.Loss
