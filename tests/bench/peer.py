@@ -72,9 +72,8 @@ def grpo(job):
     import datasets
     from transformers import AutoTokenizer, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
-    folder, name = os.path.split(job["path"])
     if "trainer" not in MODELS:
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        tokenizer = AutoTokenizer.from_pretrained(job["path"])
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         prompts = [tokenizer.decode(ids) for ids in job["prompts"]]
         MODELS["trainer"] = dict(tokenizer=tokenizer, data=datasets.Dataset.from_list([{"prompt": p} for p in prompts]))

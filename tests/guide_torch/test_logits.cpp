@@ -3,7 +3,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "backward.hpp"
+#include "one_pass.hpp"
 #include "plugged.hpp"
 #include "probe.hpp"
 #include "tiny_model.hpp"
@@ -27,14 +27,7 @@ double trained_loss(const Probe &probe, const std::vector<int32_t> &tokens, size
   request.tokens = tokens.data();
   request.mask = mask.data();
   request.loss = &options;
-  const PackedRows rows(request, 0, 1);
-  const Backward::Plan plan{{static_cast<int64_t>(tokens.size()), rows.longest()}, static_cast<int64_t>(end - from)};
-  const Config &config = probe.file->config();
-  Arena workspace(Backward::workspace_floats(config, nullptr, plan));
-  Backward backward({config, probe.layout, *probe.arena, gradients}, *pick_kernels()->rows, plan, workspace.data(), 1);
-  const auto done = backward.run(request, rows, LossScale{1, end - from});
-  REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
-  return backward.sums().loss;
+  return tiny::one_pass(probe, request, LossScale{1, end - from}, gradients).loss;
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "backward.hpp"
+#include "one_pass.hpp"
 #include "plugged.hpp"
 #include "probe.hpp"
 #include "tiny_model.hpp"
@@ -70,12 +70,9 @@ void gradient_of(const tiny::Probe &probe, const Batch &b, const gcop_loss_optio
   q.ref_logprobs = b.ref_logprobs.empty() ? nullptr : b.ref_logprobs.data();
   q.advantages = b.advantages.data();
   q.loss = &o;
-  size_t longest = 0, masked = 0;
-  for (size_t i = 0; i < q.n; ++i) longest = std::max<size_t>(longest, b.offsets[i + 1] - b.offsets[i]);
+  size_t masked = 0;
   for (uint8_t m : b.mask) masked += m;
-  Backward backward({probe.file->config(), probe.layout, *probe.arena}, gradients, static_cast<int64_t>(longest), 1);
-  const auto done = backward.run(q, 0, q.n, LossScale{q.n, masked});
-  REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
+  tiny::one_pass(probe, q, LossScale{q.n, masked}, gradients);
 }
 
 }  // namespace
@@ -203,9 +200,7 @@ TEST_CASE("examples packed into one micro-batch and one at a time: the same loss
     q.tokens = b.tokens.data();
     q.mask = b.mask.data();
     q.loss = &o;
-    Backward backward({probe.file->config(), probe.layout, *probe.arena}, one_by_one, to - from, 1);
-    REQUIRE(backward.run(q, 0, 1, LossScale{1, masked}));
-    loss += backward.sums().loss;
+    loss += tiny::one_pass(probe, q, LossScale{1, masked}, one_by_one).loss;
   }
   double square = 0, apart = 0;
   for (size_t i = 0; i < probe.layout.floats; ++i) {
