@@ -43,15 +43,23 @@ void Forward::quantize(const float *x, int k, int panels) {
   });
 }
 
-void Forward::gemm(const Product &p, const float *x, int k, int panels, int begin, int end) {
-  if (p.int8)
-    kernels_.gemm_int8(*p.int8, p.bias, bytes_.data(), byte_scales_.data(), p.y, p.y_stride, k, panels, begin, end);
+void Forward::gemm(const Product &p, const float *x, int k, int rows, int begin, int end) {
+  const int panels = (rows + lanes_ - 1) / lanes_;
+  const size_t x_stride = static_cast<size_t>(k) * lanes_;
+  if (p.w.int8)
+    kernels_.gemm_int8(*p.w.int8, p.bias, bytes_.data(), byte_scales_.data(), p.y, p.y_stride, k, panels, begin, end);
+  else if (rows <= kFewLanes && p.w.bf16)
+    kernels_.gemv_bf16(p.w.bf16, p.bias, x, p.y, k, rows, begin, end);
+  else if (rows <= kFewLanes)
+    kernels_.gemv(p.w.f32, p.bias, x, p.y, k, rows, begin, end);
+  else if (p.w.bf16)
+    kernels_.gemm_bf16(p.w.bf16, p.bias, x, x_stride, p.y, p.y_stride, k, panels, begin, end);
   else
-    kernels_.gemm(p.w, p.bias, x, static_cast<size_t>(k) * lanes_, p.y, p.y_stride, k, panels, begin, end);
+    kernels_.gemm(p.w.f32, p.bias, x, x_stride, p.y, p.y_stride, k, panels, begin, end);
 }
 
-void Forward::multiply(std::span<const Product> products, const float *x, int k, int panels) {
-  if (products[0].int8) quantize(x, k, panels);
+void Forward::multiply(std::span<const Product> products, const float *x, int k) {
+  if (products[0].w.int8) quantize(x, k, panels_);
   struct Part {
     int product, begin, end;
   };
@@ -63,7 +71,7 @@ void Forward::multiply(std::span<const Product> products, const float *x, int k,
       parts.push_back({static_cast<int>(i), begin, std::min(n, begin + step)});
   }
   crew_.run(parts.size(),
-            [&](size_t i, int) { gemm(products[parts[i].product], x, k, panels, parts[i].begin, parts[i].end); });
+            [&](size_t i, int) { gemm(products[parts[i].product], x, k, rows_, parts[i].begin, parts[i].end); });
 }
 
 // cos and sin of every row's position, in panels.
@@ -129,6 +137,7 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
   const int q = static_cast<int>(config_.heads * config_.head_dim),
             kv = static_cast<int>(config_.kv_heads * config_.head_dim);
   const size_t lanes = lanes_, stride = hidden * lanes, qkv_stride = static_cast<size_t>(q + 2 * kv) * lanes;
+  rows_ = static_cast<int>(rows.size());
   panels_ = static_cast<int>((rows.size() + lanes - 1) / lanes);
   positions(rows);
   crew_.run(panels_, [&](size_t p, int) {
@@ -149,30 +158,28 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
   for (int64_t i = 0; i < config_.layers; ++i) {
     const LayerView &layer = model.layers[i];
     norm(layer.norm1, i > 0);
-    const Int8Layer *const int8 = model.int8 ? &model.int8->layers[i] : nullptr;
-    const auto small = [&](Int8Rows Int8Layer::*matrix) { return int8 ? &(int8->*matrix) : nullptr; };
     float *y = qkv_.data();
-    multiply(std::array<Product, 3>{Product{layer.q, small(&Int8Layer::q), layer.q_bias, y, qkv_stride, q},
-                                    Product{layer.k, small(&Int8Layer::k), layer.k_bias, y + q * lanes, qkv_stride, kv},
-                                    Product{layer.v, small(&Int8Layer::v), layer.v_bias, y + (q + kv) * lanes,
+    multiply(std::array<Product, 3>{Product{layer.q, layer.q_bias, y, qkv_stride, q},
+                                    Product{layer.k, layer.k_bias, y + q * lanes, qkv_stride, kv},
+                                    Product{layer.v, layer.v_bias, y + (q + kv) * lanes,
                                             qkv_stride, kv}},
-             h_.data(), hidden, panels_);
+             h_.data(), hidden);
     attend(i, layer, pool, rows);
-    multiply(std::array<Product, 1>{Product{layer.o, small(&Int8Layer::o), nullptr, out_.data(), stride, hidden}},
-             attended_.data(), q, panels_);
+    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}},
+             attended_.data(), q);
     norm(layer.norm2, true);
     const int step = std::clamp((inter / (crew_.size() * 8) + 11) / 12 * 12, 12, 96);
-    const Product gate{layer.gate, small(&Int8Layer::gate), nullptr, gate_.data(), inter * lanes, inter};
-    const Product up{layer.up, small(&Int8Layer::up), nullptr, up_.data(), inter * lanes, inter};
-    if (int8) quantize(h_.data(), hidden, panels_);
+    const Product gate{layer.gate, nullptr, gate_.data(), inter * lanes, inter};
+    const Product up{layer.up, nullptr, up_.data(), inter * lanes, inter};
+    if (layer.gate.int8) quantize(h_.data(), hidden, panels_);
     crew_.run((inter + step - 1) / step, [&](size_t part, int) {
       const int begin = static_cast<int>(part) * step, end = std::min(inter, begin + step);
-      gemm(gate, h_.data(), hidden, panels_, begin, end);
-      gemm(up, h_.data(), hidden, panels_, begin, end);
+      gemm(gate, h_.data(), hidden, rows_, begin, end);
+      gemm(up, h_.data(), hidden, rows_, begin, end);
       kernels_.swiglu(gate_.data(), up_.data(), inter * lanes, panels_, begin, end);
     });
-    multiply(std::array<Product, 1>{Product{layer.down, small(&Int8Layer::down), nullptr, out_.data(), stride, hidden}},
-             gate_.data(), inter, panels_);
+    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}},
+             gate_.data(), inter);
   }
   norm(model.norm, true);
 }
@@ -192,13 +199,12 @@ void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
       for (size_t k = 0; k < hidden; ++k) to[k * lanes] = from ? from[k * lanes] : 0;
     }
   });
-  const Product product{model.head,    model.int8 ? &model.int8->head : nullptr,
-                        nullptr,       logits_.data(),
+  const Product product{model.head, nullptr,       logits_.data(),
                         vocab * lanes, static_cast<int>(vocab)};
-  if (product.int8) quantize(head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels));
+  if (product.w.int8) quantize(head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels));
   crew_.run(chunks, [&](size_t c, int) {
     const int begin = static_cast<int>(c) * kHeadChunk, end = std::min(static_cast<int>(vocab), begin + kHeadChunk);
-    gemm(product, head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels), begin, end);
+    gemm(product, head_x_.data(), static_cast<int>(hidden), static_cast<int>(rows.size()), begin, end);
     for (size_t p = 0; p < panels; ++p)
       kernels_.logit_stats(logits_.data() + (p * vocab + begin) * lanes, end - begin, begin,
                            head_scale_.data() + p * lanes, stats_.data() + (p * chunks + c) * lanes);

@@ -39,22 +39,22 @@ class Forward {
   void positions(std::span<const Row> rows);
   void attend(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows);
   struct Product {
-    const float *w;
-    const Int8Rows *int8;  // instead of w, or null
+    Matrix w;
     const float *bias;
     float *y;
     size_t y_stride;
     int n;
   };
   void quantize(const float *x, int k, int panels);  // into bytes_ and byte_scales_
-  void gemm(const Product &product, const float *x, int k, int panels, int begin, int end);
-  void multiply(std::span<const Product> products, const float *x, int k, int panels);
+  // `rows`: how many there are; the lanes after them are empty.
+  void gemm(const Product &product, const float *x, int k, int rows, int begin, int end);
+  void multiply(std::span<const Product> products, const float *x, int k);
 
   const Config config_;
   Crew &crew_;
   const Kernels &kernels_;
   const int lanes_;
-  int panels_ = 0;
+  int rows_ = 0, panels_ = 0;
   std::vector<float> cos_table_, sin_table_;  // [context][head_dim / 2]
   std::vector<float> x_, h_, qkv_, attended_, out_, gate_, up_, cos_, sin_;
   std::vector<uint8_t> bytes_;  // the input of the next int8 products

@@ -10,7 +10,9 @@
 
 #include "cpu_compute.hpp"
 #include "hf_writer.hpp"
+#include "memory_plan.hpp"
 #include "model_file.hpp"
+#include "open_model.hpp"
 #include "trainer.hpp"
 
 namespace gcop::guide_torch {
@@ -24,7 +26,7 @@ const char *const kConfigSchema = R"json({"type":"object","additionalProperties"
 "random":{"type":"object","description":"instead of model: sizes of a randomly initialised one (layers, hidden, heads, kv_heads, intermediate, vocab, context)"},
 "name":{"type":"string","description":"what answers and identity call it; default: the path's last part"},
 "role":{"enum":["guide","core"],"default":"guide","description":"core: no gcop.guide/1"},
-"compute":{"enum":["fp32","int8"],"description":"int8: 7-bit weights and activations, for cores only; default: int8 for a core whose sizes are multiples of 32, else fp32"},
+"compute":{"enum":["fp32","bf16","int8"],"description":"bf16: rounded weights; int8: 7-bit weights and activations; both for cores only. Default: int8 for a core whose sizes are multiples of 32, else fp32"},
 "threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
 "context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
 "max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
@@ -98,10 +100,11 @@ Result<Settings> parse_settings(const std::string &text) {
   if (s.role != "guide" && s.role != "core")
     return invalid("guide_torch: role is \"" + s.role + "\"; it is guide or core");
   s.compute = json.value("compute", s.compute);
-  if (!s.compute.empty() && s.compute != "fp32" && s.compute != "int8")
-    return invalid("guide_torch: compute is \"" + s.compute + "\"; it is fp32 or int8");
-  if (s.compute == "int8" && s.role != "core")
-    return invalid("guide_torch: compute \"int8\" is for cores; a guide is trained and samples in fp32");
+  if (!s.compute.empty() && s.compute != "fp32" && s.compute != "bf16" && s.compute != "int8")
+    return invalid("guide_torch: compute is \"" + s.compute + "\"; it is fp32, bf16 or int8");
+  if (!s.compute.empty() && s.compute != "fp32" && s.role != "core")
+    return invalid("guide_torch: compute \"" + s.compute +
+                   "\" is for cores; a guide is trained and samples in fp32");
   if (json.contains("lora")) {
     const Result<LoraSettings> lora = parse_lora(json["lora"].dump());
     if (!lora) return invalid("guide_torch: " + lora.error().message);
@@ -132,36 +135,14 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   parts.crew =
       std::make_unique<Crew>(settings.threads > 0 ? static_cast<int>(settings.threads)
                                                   : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
-  TokenizerData tokens;
-  std::shared_ptr<Arena> arena;
-  if (settings.model.empty()) {
-    tokens = make_byte_tokenizer();
-    self->template_source_ = kChatMlTemplate;
-    const Result<Config> config = random_config(settings.random, static_cast<int64_t>(tokens.tokens.size()));
-    if (!config) return config.error();
-    self->config_ = *config;
-    if (const Result<> good = check_config(*config); !good) return good.error();
-    arena = random_weights(*config, Layout(*config), settings.seed);
-    self->identity_ = "random:" + fingerprint(*arena);
-  } else {
-    const Result<std::unique_ptr<ModelFile>> file = ModelFile::open(settings.model);
-    if (!file) return file.error();
-    self->config_ = (*file)->config();
-    tokens = (*file)->tokenizer();
-    self->template_source_ = (*file)->chat_template().empty() ? kChatMlTemplate : (*file)->chat_template();
-    const Result<std::shared_ptr<Arena>> read = read_weights(**file, Layout(self->config_), *parts.crew);
-    if (!read) return read.error();
-    arena = *read;
-    const Result<std::string> hash = (*file)->identity();
-    if (!hash) return hash.error();
-    self->identity_ = "sha256:" + *hash;
-  }
+  Result<OpenModel> opened = open_model(settings, *parts.crew);
+  if (!opened) return opened.error();
+  OpenModel &model = *opened;
+  self->config_ = model.config;
+  self->template_source_ = model.template_source;
+  self->identity_ = model.identity;
   const Config &config = self->config_;
-  if (config.head_dim % 16 != 0)
-    return Error{Code::unsupported,
-                 "model '" + settings.name + "' has heads of " + std::to_string(config.head_dim) +
-                     " dimensions; the engine computes multiples of 16",
-                 {}};
+  TokenizerData &tokens = model.tokens;
   const auto special = [&](int32_t id) {
     return id >= 0 && id < static_cast<int32_t>(tokens.tokens.size()) ? tokens.tokens[id] : std::string();
   };
@@ -176,34 +157,12 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   if (!tokenizer) return tokenizer.error();
   self->tokenizer_ = std::move(*tokenizer);
 
-  const size_t block = KvPool::block_bytes(config);
-  parts.limits.context =
-      settings.context > 0 ? std::min(settings.context, config.context) : std::min<int64_t>(config.context, 8192);
+  parts.limits.context = model.context;
   parts.limits.max_batch = static_cast<int>(settings.max_batch);
   parts.limits.reuse = settings.prefix_reuse;
-  parts.limits.kv_bytes =
-      settings.kv_bytes > 0 ? settings.kv_bytes
-                            : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(parts.limits.context)));
-  if (parts.limits.kv_bytes < block)
-    return invalid("guide_torch: kv_bytes is " + std::to_string(settings.kv_bytes) + "; one block of 16 tokens takes " +
-                   std::to_string(block));
-  const bool int8 =
-      settings.compute == "int8" || (settings.compute.empty() && settings.role == "core" && Int8Weights::fits(config));
-  if (int8 && !Int8Weights::fits(config))
-    return Error{
-        Code::unsupported,
-        "model '" + settings.name + "': compute \"int8\" needs sizes in multiples of 32, and these are hidden " +
-            std::to_string(config.hidden) + ", intermediate " + std::to_string(config.intermediate) + "; use fp32",
-        {}};
-  parts.weights = std::make_unique<Weights>(config, std::move(arena));
-  size_t bytes = parts.weights->layout().floats * sizeof(float);
-  if (int8) {
-    auto small = std::make_shared<const Int8Weights>(config, parts.weights->layout(),
-                                                     *parts.weights->find("current")->arena, *parts.crew);
-    bytes = small->bytes() + static_cast<size_t>(config.vocab * config.hidden) * sizeof(float);
-    parts.weights->use_int8(std::move(small));
-    self->identity_ += " int8";
-  }
+  parts.limits.kv_bytes = model.kv_bytes;
+  parts.weights = std::make_unique<Weights>(config, std::move(model.arena));
+  if (model.compact) parts.weights->use_compact(std::move(model.compact));
   parts.tokenizer = self->tokenizer_.get();
   Json lora_info;
   if (settings.lora.rank > 0) {
@@ -234,10 +193,13 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                      {"device", "cpu"},
                      {"kernels", kernels->name},
                      {"threads", parts.crew->size()},
-                     {"compute", int8 ? "int8" : "fp32"},
+                     {"compute", model.compute},
                      {"lora", lora_info},
-                     {"bytes", bytes},
+                     {"bytes", model.bytes},
                      {"kv_bytes", parts.limits.kv_bytes},
+                     {"training_bytes", Trainer::typical_bytes(config, parts.weights->layout(), self->lora_.get(),
+                                                               parts.crew->size())},
+                     {"free_bytes", available_memory()},
                      {"max_batch", parts.limits.max_batch}}
                     .dump();
   self->core = core_table();

@@ -14,6 +14,7 @@ namespace gcop::guide_torch {
 
 constexpr int kBlockTokens = 16;  // tokens in one block of the key/value pool
 constexpr int kHeadChunk = 96;    // vocabulary entries that share one LogitStats
+constexpr int kFewLanes = 4;      // tokens that gemv takes at once
 constexpr int kInt8Group = 32;    // inputs that share a scale in the 7-bit form of weights and activations
 
 // Rows of a weight matrix in 7 bits: w[n][k] = values[n][k] * scales[n][k / 32], values in -63 .. 63.
@@ -21,6 +22,13 @@ struct Int8Rows {
   const int8_t *values;
   const float *scales;
   const int32_t *offsets;  // [n][k / 32]: -64 * the sum of the group's values, since activations are stored + 64
+};
+
+// A weight matrix [out][in] as the kernels read it: in one of three forms, the other two null.
+struct Matrix {
+  const float *f32 = nullptr;
+  const uint16_t *bf16 = nullptr;  // the upper halves of floats
+  const Int8Rows *int8 = nullptr;
 };
 
 struct RowKernels;
@@ -39,6 +47,13 @@ struct Kernels {
   // y[panel][n][lane] = sum_k w[n][k] x[panel][k][lane] (+ bias[n]) for n in [begin, end); panel strides in floats.
   void (*gemm)(const float *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
                int panels, int begin, int end);
+  void (*gemm_bf16)(const uint16_t *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride,
+                    int k, int panels, int begin, int end);
+  // The same numbers, bit for bit, for one panel of which only the first `lanes` <= kFewLanes count: weights pass once
+  // and nothing is computed for empty lanes. The other lanes of y are left as they are.
+  void (*gemv)(const float *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end);
+  void (*gemv_bf16)(const uint16_t *w, const float *bias, const float *x, float *y, int k, int lanes, int begin,
+                    int end);
   // One panel in 7 bits: bytes [k / 4][lane][4] hold round(x / scale) + 64, scales [k / 32][lane]. k is a multiple
   // of 32.
   void (*quantize)(const float *x, uint8_t *bytes, float *scales, int k);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "kernels.hpp"
 #include "row_kernels.hpp"
@@ -106,6 +107,151 @@ void gemm(const float *w, const float *bias, const float *x, size_t x_stride, fl
               y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
               end - begin);
   }
+}
+
+inline float widened(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float f;
+  std::memcpy(&f, &wide, 4);
+  return f;
+}
+inline __m256 load8(const float *p) { return _mm256_loadu_ps(p); }
+inline __m256 load8(const uint16_t *p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// A few rows are widened at a time and then go through the fp32 tiles, all panels of them.
+void gemm_bf16(const uint16_t *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+               int panels, int begin, int end) {
+  constexpr int kDepth = 512, kRows = 12;
+  float wide[kRows * kDepth];
+  for (int from = 0; from < k; from += kDepth) {
+    const int depth = std::min(kDepth, k - from);
+    for (int row = begin; row < end; row += kRows) {
+      const int n = std::min(kRows, end - row);
+      for (int r = 0; r < n; ++r) {
+        const uint16_t *in = w + static_cast<size_t>(row + r) * k + from;
+        int i = 0;
+        for (; i + 8 <= depth; i += 8) _mm256_storeu_ps(wide + r * kDepth + i, load8(in + i));
+        for (; i < depth; ++i) wide[r * kDepth + i] = widened(in[i]);
+      }
+      const float *const b = bias ? bias + row : nullptr;
+      const float *const at = x + static_cast<size_t>(from) * L;
+      float *const to = y + static_cast<size_t>(row) * L;
+      int p = 0;
+      for (; p + 2 <= panels; p += 2)
+        rows<2>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, y_stride, depth, from == 0, b, n);
+      if (p < panels)
+        rows<1>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, y_stride, depth, from == 0, b, n);
+    }
+  }
+}
+
+// 8 x 8 floats, rows against columns.
+inline void transpose8(__m256 (&r)[8]) {
+  __m256 t[8], u[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+
+// G groups of 8 rows against A tokens, x [A][k]: a vector holds one input's weights for 8 rows, so each row's sum is
+// taken in the order of the panels' tiles.
+template <int G, int A, class Weight>
+inline void gemv_rows(const Weight *w, const float *bias, const float *x, float *y, int k) {
+  __m256 acc[G][A];
+  for (int g = 0; g < G; ++g)
+    for (int a = 0; a < A; ++a) acc[g][a] = bias ? _mm256_loadu_ps(bias + g * 8) : _mm256_setzero_ps();
+  const size_t ldw = static_cast<size_t>(k);
+  int i = 0;
+  for (; i + 8 <= k; i += 8)
+    for (int g = 0; g < G; ++g) {
+      __m256 r[8];
+      for (int j = 0; j < 8; ++j) {
+        const Weight *const from = w + (g * 8 + j) * ldw + i;
+        _mm_prefetch(reinterpret_cast<const char *>(from + G * 8 * ldw), _MM_HINT_T1);
+        r[j] = load8(from);
+      }
+      transpose8(r);
+      for (int j = 0; j < 8; ++j)
+        for (int a = 0; a < A; ++a) acc[g][a] = _mm256_fmadd_ps(r[j], _mm256_broadcast_ss(x + a * k + i + j), acc[g][a]);
+    }
+  for (; i < k; ++i)
+    for (int g = 0; g < G; ++g) {
+      float column[8];
+      for (int j = 0; j < 8; ++j) {
+        const Weight v = w[(g * 8 + j) * ldw + i];
+        if constexpr (sizeof(Weight) == 4)
+          column[j] = v;
+        else
+          column[j] = widened(v);
+      }
+      for (int a = 0; a < A; ++a)
+        acc[g][a] = _mm256_fmadd_ps(_mm256_loadu_ps(column), _mm256_set1_ps(x[a * k + i]), acc[g][a]);
+    }
+  for (int g = 0; g < G; ++g)
+    for (int a = 0; a < A; ++a) {
+      float out[8];
+      _mm256_storeu_ps(out, acc[g][a]);
+      for (int j = 0; j < 8; ++j) y[static_cast<size_t>(g * 8 + j) * L + a] = out[j];
+    }
+}
+
+template <int A, class Weight>
+void gemv_lanes(const Weight *w, const float *bias, const float *x, float *y, int k, int begin, int end) {
+  const auto go = [&]<int G>(std::integral_constant<int, G>, int row) {
+    gemv_rows<G, A>(w + static_cast<size_t>(row) * k, bias ? bias + row : nullptr, x, y + static_cast<size_t>(row) * L,
+                    k);
+  };
+  int row = begin;
+  for (; row + 16 <= end; row += 16) go(std::integral_constant<int, 2>{}, row);
+  for (; row + 8 <= end; row += 8) go(std::integral_constant<int, 1>{}, row);
+  if (row == end) return;
+  if (end - begin >= 8) return go(std::integral_constant<int, 1>{}, end - 8);  // some rows once more: the same numbers
+  for (; row < end; ++row)
+    for (int a = 0; a < A; ++a) {
+      float sum = bias ? bias[row] : 0.0f;
+      for (int i = 0; i < k; ++i) {
+        const Weight v = w[static_cast<size_t>(row) * k + i];
+        if constexpr (sizeof(Weight) == 4)
+          sum = std::fma(v, x[a * k + i], sum);
+        else
+          sum = std::fma(widened(v), x[a * k + i], sum);
+      }
+      y[static_cast<size_t>(row) * L + a] = sum;
+    }
+}
+
+template <class Weight>
+void gemv_of(const Weight *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
+  thread_local std::vector<float> flat;  // x without the empty lanes
+  flat.resize(static_cast<size_t>(lanes) * k);
+  for (int i = 0; i < k; ++i)
+    for (int a = 0; a < lanes; ++a) flat[static_cast<size_t>(a) * k + i] = x[static_cast<size_t>(i) * L + a];
+  switch (lanes) {
+    case 1: return gemv_lanes<1>(w, bias, flat.data(), y, k, begin, end);
+    case 2: return gemv_lanes<2>(w, bias, flat.data(), y, k, begin, end);
+    case 3: return gemv_lanes<3>(w, bias, flat.data(), y, k, begin, end);
+    default: return gemv_lanes<4>(w, bias, flat.data(), y, k, begin, end);
+  }
+}
+void gemv(const float *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
+  gemv_of(w, bias, x, y, k, lanes, begin, end);
+}
+void gemv_bf16(const uint16_t *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
+  gemv_of(w, bias, x, y, k, lanes, begin, end);
 }
 
 // Vectors of integers: L lanes of 4 bytes.

@@ -171,8 +171,8 @@ constexpr RowKernels kTable = {rmsnorm, rmsnorm_backward, rope,  swiglu, swiglu_
 
 }  // namespace row
 
-constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,    gemm,      quantize,    gemm_int8,    swiglu,
-                            rmsnorm,           rope, attention, logit_stats, &row::kTable};
+constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,      gemm,    gemm_bf16, gemv,      gemv_bf16,   quantize,
+                            gemm_int8,         swiglu, rmsnorm, rope,      attention, logit_stats, &row::kTable};
 
 }  // namespace
 }  // namespace gcop::guide_torch

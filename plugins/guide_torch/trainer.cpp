@@ -9,6 +9,7 @@
 #include "backward.hpp"
 #include "exception.hpp"
 #include "kernels.hpp"
+#include "memory_plan.hpp"
 #include "packed_rows.hpp"
 
 namespace gcop::guide_torch {
@@ -60,6 +61,43 @@ Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t
   }
   if (masked == 0) return invalid("no token is masked in: there is nothing to train on");
   return masked;
+}
+
+size_t Trainer::typical_bytes(const Config &config, const Layout &layout, const Lora *lora, int threads) {
+  constexpr int64_t kRows = static_cast<int64_t>(kMicroRows);
+  const size_t slots = std::min(kMaxSlots, static_cast<size_t>(threads));
+  const size_t trained = (lora ? lora->layout() : layout).floats;
+  return sizeof(float) * (2 * trained + slots * (trained + Backward::workspace_floats(
+                                                              config, lora, {{kRows, kRows}, kRows})));
+}
+
+// Memory of the slots, which stays for later steps. An error, and nothing taken, if it is not there.
+Result<> Trainer::make_room(size_t slots, size_t workspace_floats, int64_t longest) {
+  const size_t moments = optimizer_.fresh() ? 2 * trained_.floats : 0,
+               gradients = (slots - std::min(slots, gradients_.size())) * trained_.floats;
+  size_t workspaces = 0;
+  workspaces_.resize(std::max(workspaces_.size(), slots));
+  for (size_t slot = 0; slot < slots; ++slot) {
+    const size_t there = workspaces_[slot] ? workspaces_[slot]->size() : 0;
+    if (there < workspace_floats) workspaces += workspace_floats - there;
+  }
+  const auto bytes = [](size_t floats) { return floats * sizeof(float); };
+  if (moments + gradients + workspaces > 0)
+    if (const Result<> fits = check_memory(
+            bytes(moments + gradients + workspaces), "this training step",
+            "optimizer " + gigabytes(bytes(moments)) + ", gradients " + gigabytes(bytes(gradients)) +
+                ", activations " + gigabytes(bytes(workspaces)) + " for sequences of up to " +
+                std::to_string(longest) + " tokens",
+            "free some, use fewer \"threads\", train with lora = {...}, or on shorter sequences");
+        !fits)
+      return fits;
+  while (gradients_.size() < slots) gradients_.push_back(std::make_unique<Arena>(trained_.floats));
+  for (size_t slot = 0; slot < slots; ++slot)
+    if (!workspaces_[slot] || workspaces_[slot]->size() < workspace_floats) {
+      workspaces_[slot].reset();
+      workspaces_[slot] = std::make_unique<Arena>(workspace_floats);
+    }
+  return Unit{};
 }
 
 // Into neighbouring sequences, so that the slots have the same number of micro-batches and the largest is as small as
@@ -127,14 +165,9 @@ Result<TrainStats> Trainer::step(const Version &version, const gcop_train_reques
     plan.targets = std::max(plan.targets, static_cast<int64_t>(rows.targets.size()));
   }
   plan.decoder.recompute = static_cast<size_t>(plan.decoder.rows) > 2 * kMicroRows;
-  while (gradients_.size() < slots) gradients_.push_back(std::make_unique<Arena>(trained_.floats));
-  const size_t floats = Backward::workspace_floats(config_, lora_, plan);
-  workspaces_.resize(std::max(workspaces_.size(), slots));
-  for (size_t slot = 0; slot < slots; ++slot)
-    if (!workspaces_[slot] || workspaces_[slot]->size() < floats) {
-      workspaces_[slot].reset();
-      workspaces_[slot] = std::make_unique<Arena>(floats);
-    }
+  if (const Result<> room = make_room(slots, Backward::workspace_floats(config_, lora_, plan), plan.decoder.longest);
+      !room)
+    return room.error();
 
   const LossScale scale{r.n, *masked};
   std::vector<std::optional<Error>> failed(slots);

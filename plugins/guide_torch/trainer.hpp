@@ -23,6 +23,9 @@ class Trainer : public Learner {
   Trainer(const Config &config, const Layout &layout, const Lora *lora, int64_t context, Crew &crew);
   ~Trainer() override;
 
+  // What steps take in all whose micro-batches are full and whose sequences fit one of them.
+  static size_t typical_bytes(const Config &config, const Layout &layout, const Lora *lora, int threads);
+
   Result<TrainStats> step(const Version &version, const gcop_train_request &request,
                           const std::function<bool()> &cancelled) override;
   void reset_optimizer() override { optimizer_.reset(); }
@@ -30,6 +33,7 @@ class Trainer : public Learner {
   Result<> read_optimizer(const std::string &path) override { return optimizer_.read(path); }
 
  private:
+  Result<> make_room(size_t slots, size_t workspace_floats, int64_t longest);
   std::vector<PackedRows> cut(const gcop_train_request &request, size_t slots) const;
 
   const Config config_;

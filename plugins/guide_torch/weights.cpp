@@ -21,12 +21,6 @@ Arena::Arena(size_t floats) : floats_(floats) {
   data_ = static_cast<float *>(at);
 }
 
-void Arena::discard(size_t offset, size_t count) {
-  constexpr size_t kPage = 4096 / sizeof(float);
-  const size_t begin = (offset + kPage - 1) / kPage * kPage, end = (offset + count) / kPage * kPage;
-  if (begin < end) madvise(data_ + begin, (end - begin) * sizeof(float), MADV_DONTNEED);
-}
-
 Arena::~Arena() { munmap(data_, floats_ * sizeof(float)); }
 
 Layout::Layout(std::vector<TensorSpec> tensors) {
@@ -50,18 +44,19 @@ ModelView::ModelView(const Config &config, const Layout &layout, const float *ar
   for (const Parameter &p : layout.parameters) at[p.name] = arena + p.offset;
   embed = at.at("model.embed_tokens.weight");
   norm = at.at("model.norm.weight");
-  head = config.tied ? embed : at.at("lm_head.weight");
+  head = {config.tied ? embed : at.at("lm_head.weight")};
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string base = "model.layers." + std::to_string(i) + ".";
     const auto get = [&](const char *name) { return at.at(base + name); };
     const auto bias = [&](const char *name) { return config.qkv_bias ? get(name) : nullptr; };
     const auto head_norm = [&](const char *name) { return config.qk_norm ? get(name) : nullptr; };
-    layers.push_back({get("input_layernorm.weight"), get("self_attn.q_proj.weight"), get("self_attn.k_proj.weight"),
-                      get("self_attn.v_proj.weight"), bias("self_attn.q_proj.bias"), bias("self_attn.k_proj.bias"),
+    const auto matrix = [&](const char *name) { return Matrix{get(name)}; };
+    layers.push_back({get("input_layernorm.weight"), bias("self_attn.q_proj.bias"), bias("self_attn.k_proj.bias"),
                       bias("self_attn.v_proj.bias"), head_norm("self_attn.q_norm.weight"),
-                      head_norm("self_attn.k_norm.weight"), get("self_attn.o_proj.weight"),
-                      get("post_attention_layernorm.weight"), get("mlp.gate_proj.weight"), get("mlp.up_proj.weight"),
-                      get("mlp.down_proj.weight")});
+                      head_norm("self_attn.k_norm.weight"), get("post_attention_layernorm.weight"),
+                      matrix("self_attn.q_proj.weight"), matrix("self_attn.k_proj.weight"),
+                      matrix("self_attn.v_proj.weight"), matrix("self_attn.o_proj.weight"),
+                      matrix("mlp.gate_proj.weight"), matrix("mlp.up_proj.weight"), matrix("mlp.down_proj.weight")});
   }
 }
 
@@ -106,14 +101,12 @@ void Weights::put(const std::string &name, std::shared_ptr<Arena> arena, std::sh
   version.number = ++counters_[name];
 }
 
-void Weights::use_int8(std::shared_ptr<const Int8Weights> int8) {
+void Weights::use_compact(std::shared_ptr<const CompactWeights> compact) {
   Version &version = versions_.at("current");
   auto view = std::make_shared<ModelView>(*version.view);
-  view->int8 = &int8->view();
+  compact->show(*view);
   version.view = std::move(view);
-  version.int8 = std::move(int8);
-  for (const Parameter &p : layout_.parameters)
-    if (p.matrix() && p.name.find("embed_tokens") == std::string::npos) version.arena->discard(p.offset, p.count);
+  version.compact = std::move(compact);
 }
 
 void Weights::changed(const std::string &name) { versions_.at(name).number = ++counters_[name]; }
@@ -132,12 +125,14 @@ Result<> Weights::drop(const std::string &name) {
   return Unit{};
 }
 
-Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout &layout, Crew &crew) {
+Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout &layout, Crew &crew,
+                                            const std::function<bool(const Parameter &)> &wanted) {
   auto arena = std::make_shared<Arena>(layout.floats);
   std::mutex mutex;
   std::optional<Error> failed;
   crew.run(layout.parameters.size(), [&](size_t i, int) {
     const Parameter &p = layout.parameters[i];
+    if (wanted && !wanted(p)) return;
     Result<> read = file.read(p.name, arena->data() + p.offset, p.count);
     if (read) return;
     std::lock_guard lock(mutex);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "int8_weights.hpp"
+#include "compact_weights.hpp"
 #include "model_file.hpp"
 
 namespace gcop::guide_torch {
@@ -26,7 +26,6 @@ class Arena {
   Arena &operator=(const Arena &) = delete;
   float *data() const { return data_; }
   size_t size() const { return floats_; }
-  void discard(size_t offset, size_t count);  // gives whole pages of this range back; they read as zeros
 
  private:
   float *data_;
@@ -52,13 +51,14 @@ struct Layout {
 
 // Pointers into one arena, as the forward pass wants them.
 struct LayerView {
-  const float *norm1, *q, *k, *v, *q_bias, *k_bias, *v_bias, *q_norm, *k_norm, *o, *norm2, *gate, *up, *down;
+  const float *norm1, *q_bias, *k_bias, *v_bias, *q_norm, *k_norm, *norm2;
+  Matrix q, k, v, o, gate, up, down;
 };
 struct ModelView {
   ModelView(const Config &config, const Layout &layout, const float *arena);
-  const float *embed, *norm, *head;
+  const float *embed, *norm;
+  Matrix head;
   std::vector<LayerView> layers;
-  const Int8View *int8 = nullptr;  // instead of the fp32 matrices, which are then gone
 };
 
 // A version's parameters in the memory of a device that computes with them. The version's arena is then a copy on the
@@ -75,7 +75,7 @@ struct Version {
   // Of a model trained through a low-rank adapter, else null: arena = base + the adapter's products (lora.hpp).
   std::shared_ptr<const Arena> base;
   std::shared_ptr<Arena> adapter;
-  std::shared_ptr<const Int8Weights> int8;  // or null
+  std::shared_ptr<const CompactWeights> compact;  // or null; else the arena's matrices are not there
   std::shared_ptr<const ModelView> view;
   std::shared_ptr<Placed> placed;  // or null: computed with where it is
   uint64_t number = 0;
@@ -92,8 +92,7 @@ class Weights {
   std::string names() const;                              // "current, sft": for messages
   void put(const std::string &name, std::shared_ptr<Arena> arena, std::shared_ptr<const Arena> base = nullptr,
            std::shared_ptr<Arena> adapter = nullptr);
-  // From now on "current" computes with these; its fp32 matrices are given back, but for the embedding.
-  void use_int8(std::shared_ptr<const Int8Weights> int8);
+  void use_compact(std::shared_ptr<const CompactWeights> compact);  // "current", from now on
   void use_device(Place place);           // all versions, from now on
   void changed(const std::string &name);  // its arena was written in place
   Result<> copy(const std::string &from, const std::string &to);
@@ -108,7 +107,9 @@ class Weights {
   std::map<std::string, uint64_t> counters_;  // survive a drop, so that a number never comes twice
 };
 
-Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout &layout, Crew &crew);
+// All parameters, or those that `wanted` says; what is not read takes no memory.
+Result<std::shared_ptr<Arena>> read_weights(const ModelFile &file, const Layout &layout, Crew &crew,
+                                            const std::function<bool(const Parameter &)> &wanted = {});
 std::shared_ptr<Arena> copy_of(const Arena &arena);
 std::shared_ptr<Arena> random_weights(const Config &config, const Layout &layout, uint64_t seed);
 // "random":{"layers":2,"hidden":64,"heads":4,"kv_heads":2,"intermediate":128,"vocab":259,"context":512}, as JSON text.

@@ -78,12 +78,12 @@ struct Reply : plugged::Pending {
   uint64_t input = 0, output = 0;
 };
 
-// {"texts":[...],"max_tokens":n}: chats in flight together.
-Json run_core(const Json &job) {
-  const Model &m = model(job["model"]);
-  std::vector<std::string> messages;
-  for (const std::string text : job["texts"])
-    messages.push_back(Json::array({{{"role", "user"}, {"content", text}}}).dump());
+// Chats in flight together: tokens in, tokens out and the seconds until the last answer.
+struct Answered {
+  uint64_t input = 0, output = 0;
+  double seconds = 0;
+};
+Answered answer(const Model &m, const std::vector<std::string> &messages, uint32_t max_tokens) {
   const double start = now();
   std::vector<std::unique_ptr<Reply>> replies;
   for (const std::string &chat : messages) {
@@ -91,7 +91,7 @@ Json run_core(const Json &job) {
     gcop_core_request q{};
     q.struct_size = sizeof q;
     q.messages_json = plugged::view(chat);
-    q.max_tokens = job["max_tokens"];
+    q.max_tokens = max_tokens;
     q.top_p = 1;
     q.n_choices = 1;
     m.core->complete(m.raw, &q, &replies.back()->op, [](const gcop_op *op, const gcop_core_result *out) {
@@ -103,14 +103,32 @@ Json run_core(const Json &job) {
       me.answered();
     });
   }
-  uint64_t input = 0, output = 0;
+  Answered all;
   for (const auto &r : replies) {
     r->wait();
     if (r->status != GCOP_OK) throw std::runtime_error(r->error);
-    input += r->input;
-    output += r->output;
+    all.input += r->input;
+    all.output += r->output;
   }
-  return {{"tokens", output}, {"input_tokens", input}, {"seconds", now() - start}, {"mb", memory("VmHWM")}};
+  all.seconds = now() - start;
+  return all;
+}
+
+// {"texts":[...],"max_tokens":n}: the whole, and apart from it what the prompts and one token take. Give the model
+// "prefix_reuse":false, so that no prompt is remembered.
+Json run_core(const Json &job) {
+  const Model &m = model(job["model"]);
+  std::vector<std::string> messages;
+  for (const std::string text : job["texts"])
+    messages.push_back(Json::array({{{"role", "user"}, {"content", text}}}).dump());
+  const Answered first = answer(m, messages, 1), whole = answer(m, messages, job["max_tokens"]);
+  return {{"tokens", whole.output},
+          {"input_tokens", whole.input},
+          {"seconds", whole.seconds},
+          {"decode_tokens", whole.output - first.output},
+          {"decode_seconds", whole.seconds - first.seconds},
+          {"mb", memory("VmRSS")},
+          {"peak_mb", memory("VmHWM")}};
 }
 
 // {"sequences":[[ids]],"prompt":n}: one step of training on all tokens after the first n; SFT.

@@ -1,0 +1,112 @@
+#include "open_model.hpp"
+
+#include <algorithm>
+
+#include "instance.hpp"
+#include "kv_pool.hpp"
+#include "memory_plan.hpp"
+#include "model_file.hpp"
+
+namespace gcop::guide_torch {
+
+namespace {
+
+Result<> choose_form(const Settings &s, OpenModel &m) {
+  const bool fits = CompactWeights::fits(CompactWeights::Form::int8, m.config);
+  m.compute = !s.compute.empty() ? s.compute : s.role == "core" && fits ? "int8" : "fp32";
+  if (m.compute == "int8" && !fits)
+    return Error{Code::unsupported,
+                 "model '" + s.name + "': compute \"int8\" needs sizes in multiples of 32, and these are hidden " +
+                     std::to_string(m.config.hidden) + ", intermediate " + std::to_string(m.config.intermediate) +
+                     "; use bf16 or fp32",
+                 {}};
+  if (m.config.head_dim % 16 != 0)
+    return Error{Code::unsupported,
+                 "model '" + s.name + "' has heads of " + std::to_string(m.config.head_dim) +
+                     " dimensions; the engine computes multiples of 16",
+                 {}};
+  return Unit{};
+}
+
+Result<> plan_memory(const Settings &s, const Layout &layout, OpenModel &m) {
+  const size_t block = KvPool::block_bytes(m.config);
+  m.context = s.context > 0 ? std::min(s.context, m.config.context) : std::min<int64_t>(m.config.context, 8192);
+  m.kv_bytes = s.kv_bytes > 0
+                   ? s.kv_bytes
+                   : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(m.context)));
+  if (m.kv_bytes < block)
+    return invalid("guide_torch: kv_bytes is " + std::to_string(s.kv_bytes) + "; one block of 16 tokens takes " +
+                   std::to_string(block));
+  size_t once = 0;  // fp32 values of the largest matrix, while it is made compact
+  for (const Parameter &p : layout.parameters) {
+    if (m.compute == "fp32" || !CompactWeights::takes(p)) {
+      m.bytes += p.count * sizeof(float);
+      continue;
+    }
+    once = std::max(once, p.count * sizeof(float));
+    m.bytes += m.compute == "bf16" ? 2 * p.count : p.count + p.count / kInt8Group * 8;
+  }
+  if (m.config.tied && m.compute != "fp32") {
+    const size_t head = static_cast<size_t>(m.config.vocab * m.config.hidden);
+    m.bytes += m.compute == "bf16" ? 2 * head : head + head / kInt8Group * 8;
+  }
+  const size_t weights = s.lora.rank > 0 ? 2 * m.bytes : m.bytes;
+  return check_memory(weights + once + m.kv_bytes, "'" + s.name + "'",
+                      "weights " + gigabytes(weights + once) + ", keys and values " + gigabytes(m.kv_bytes),
+                      "free some, take a smaller model, or give keys and values less with \"kv_bytes\"");
+}
+
+}  // namespace
+
+Result<OpenModel> open_model(const Settings &s, Crew &crew) {
+  OpenModel m;
+  std::unique_ptr<ModelFile> file;
+  if (s.model.empty()) {
+    m.tokens = make_byte_tokenizer();
+    m.template_source = kChatMlTemplate;
+    const Result<Config> config = random_config(s.random, static_cast<int64_t>(m.tokens.tokens.size()));
+    if (!config) return config.error();
+    m.config = *config;
+    if (const Result<> good = check_config(m.config); !good) return good.error();
+  } else {
+    Result<std::unique_ptr<ModelFile>> opened = ModelFile::open(s.model);
+    if (!opened) return opened.error();
+    file = std::move(*opened);
+    m.config = file->config();
+    m.tokens = file->tokenizer();
+    m.template_source = file->chat_template().empty() ? kChatMlTemplate : file->chat_template();
+  }
+  const Layout layout(m.config);
+  if (const Result<> chosen = choose_form(s, m); !chosen) return chosen.error();
+  if (const Result<> fits = plan_memory(s, layout, m); !fits) return fits.error();
+
+  const bool compact = m.compute != "fp32";
+  if (file) {
+    const Result<std::shared_ptr<Arena>> read = read_weights(
+        *file, layout, crew, [&](const Parameter &p) { return !compact || !CompactWeights::takes(p); });
+    if (!read) return read.error();
+    m.arena = *read;
+    const Result<std::string> hash = file->identity();
+    if (!hash) return hash.error();
+    m.identity = "sha256:" + *hash;
+  } else {
+    m.arena = random_weights(m.config, layout, s.seed);
+    m.identity = "random:" + fingerprint(*m.arena);
+  }
+  if (!compact) return m;
+  const auto read = [&](const Parameter &p, float *out) -> Result<> {
+    if (file) return file->read(p.name, out, p.count);
+    std::copy_n(m.arena->data() + p.offset, p.count, out);
+    return Unit{};
+  };
+  const auto form = m.compute == "bf16" ? CompactWeights::Form::bf16 : CompactWeights::Form::int8;
+  const float *const embedding = m.arena->data() + layout.parameters[layout.index("model.embed_tokens.weight")].offset;
+  Result<std::shared_ptr<const CompactWeights>> made_compact =
+      CompactWeights::make(form, m.config, layout, embedding, read, crew);
+  if (!made_compact) return made_compact.error();
+  m.compact = std::move(*made_compact);
+  m.identity += " " + m.compute;
+  return m;
+}
+
+}  // namespace gcop::guide_torch
