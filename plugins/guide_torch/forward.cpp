@@ -58,6 +58,13 @@ void Forward::gemm(const Product &p, const float *x, int k, int rows, int begin,
     kernels_.gemm(p.w.f32, p.bias, x, x_stride, p.y, p.y_stride, k, panels, begin, end);
 }
 
+// Output rows of a product that one thread takes at a time: small enough that threads end together. With few tokens the
+// weights are what is waited for, and long runs of them are read fastest.
+int Forward::chunk_rows(int outputs, int parts) const {
+  if (rows_ <= kFewLanes) return std::clamp((outputs / (crew_.size() * 2) + 15) / 16 * 16, 16, 512);
+  return std::clamp((outputs / (crew_.size() * parts) + 11) / 12 * 12, 12, 96);
+}
+
 void Forward::multiply(std::span<const Product> products, const float *x, int k) {
   if (products[0].w.int8) quantize(x, k, panels_);
   struct Part {
@@ -66,7 +73,7 @@ void Forward::multiply(std::span<const Product> products, const float *x, int k)
   std::vector<Part> parts;
   for (size_t i = 0; i < products.size(); ++i) {
     const int n = products[i].n;
-    const int step = std::clamp((n / (crew_.size() * 6) + 11) / 12 * 12, 12, 96);
+    const int step = chunk_rows(n, 6);
     for (int begin = 0; begin < n; begin += step)
       parts.push_back({static_cast<int>(i), begin, std::min(n, begin + step)});
   }
@@ -168,7 +175,7 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
     multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}},
              attended_.data(), q);
     norm(layer.norm2, true);
-    const int step = std::clamp((inter / (crew_.size() * 8) + 11) / 12 * 12, 12, 96);
+    const int step = chunk_rows(inter, 8);
     const Product gate{layer.gate, nullptr, gate_.data(), inter * lanes, inter};
     const Product up{layer.up, nullptr, up_.data(), inter * lanes, inter};
     if (layer.gate.int8) quantize(h_.data(), hidden, panels_);

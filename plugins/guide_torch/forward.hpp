@@ -48,6 +48,7 @@ class Forward {
   void quantize(const float *x, int k, int panels);  // into bytes_ and byte_scales_
   // `rows`: how many there are; the lanes after them are empty.
   void gemm(const Product &product, const float *x, int k, int rows, int begin, int end);
+  int chunk_rows(int outputs, int parts) const;
   void multiply(std::span<const Product> products, const float *x, int k);
 
   const Config config_;
