@@ -105,9 +105,31 @@ void Backward::head_backward(const PackedRows &rows, size_t from, size_t count, 
   });
 }
 
+// Of a sequence whose loss is no finite number: the token that the weights give none, or that has moved furthest.
+std::string Backward::what_is_wrong(const PackedRows &rows, size_t sequence, size_t at, size_t stop,
+                                    const gcop_train_request &r) const {
+  size_t worst = at;
+  for (size_t j = at; j < stop; ++j) {
+    const auto moved = [&](size_t k) { return r.old_logprobs ? std::abs(logprobs_[k] - old_[k]) : 0; };
+    if (!std::isfinite(logprobs_[j])) {
+      worst = j;
+      break;
+    }
+    if (moved(j) > moved(worst)) worst = j;
+  }
+  std::string text = "training sequence " + std::to_string(sequence) + ", token " +
+                     std::to_string(rows.targets[worst] - r.offsets[sequence]) + ": its log-probability is " +
+                     std::to_string(logprobs_[worst]);
+  if (!std::isfinite(logprobs_[worst])) return text + "; the weights have diverged";
+  if (r.old_logprobs) text += ", its old_logprob " + std::to_string(old_[worst]);
+  if (r.ref_logprobs) text += ", its ref_logprob " + std::to_string(ref_[worst]);
+  if (r.advantages) text += ", the advantage " + std::to_string(r.advantages[sequence]);
+  return text;
+}
+
 // Of targets [from, end), whole sequences.
-void Backward::losses(const PackedRows &rows, size_t from, size_t end, const gcop_train_request &r,
-                      const LossScale &scale) {
+Result<> Backward::losses(const PackedRows &rows, size_t from, size_t end, const gcop_train_request &r,
+                          const LossScale &scale) {
   for (size_t at = from; at < end;) {
     const size_t sequence = sequence_of(r, rows.targets[at]), stop = sequence_end(r, rows, at);
     const auto part = [&](const std::vector<float> &v, bool there) {
@@ -120,8 +142,14 @@ void Backward::losses(const PackedRows &rows, size_t from, size_t end, const gco
     add_loss({part(logprobs_, true), part(old_, r.old_logprobs), part(ref_, r.ref_logprobs),
               r.advantages ? r.advantages[sequence] : 0},
              *r.loss, scale, std::span<float>(slopes_).subspan(at, stop - at), sums_);
+    if (!std::isfinite(sums_.loss))
+      return Error{Code::invalid,
+                   "the loss is " + std::to_string(sums_.loss) + " (" + what_is_wrong(rows, sequence, at, stop, r) +
+                       "); the weights are unchanged",
+                   {}};
     at = stop;
   }
+  return Unit{};
 }
 
 Result<> Backward::run(const gcop_train_request &r, const PackedRows &rows, const LossScale &scale) {
@@ -139,12 +167,7 @@ Result<> Backward::run(const gcop_train_request &r, const PackedRows &rows, cons
     while (end < n && sequence_end(r, rows, end) - from <= chunk_) end = sequence_end(r, rows, end);
     const bool twice = end - from > chunk_;
     for (size_t at = from; at < end; at += chunk_) head_forward(rows, at, std::min(chunk_, end - at), r);
-    losses(rows, from, end, r, scale);
-    if (!std::isfinite(sums_.loss))
-      return Error{Code::invalid,
-                   "the loss is " + std::to_string(sums_.loss) +
-                       ": advantages, old_logprobs or the weights hold no finite numbers; the weights are unchanged",
-                   {}};
+    if (Result<> finite = losses(rows, from, end, r, scale); !finite) return finite;
     for (size_t at = from; at < end; at += chunk_) {
       const size_t count = std::min(chunk_, end - at);
       if (twice) head_forward(rows, at, count, r);

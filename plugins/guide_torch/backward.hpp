@@ -32,8 +32,10 @@ class Backward {
   void each_slice(size_t count, Work work) const;
   void head_forward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &request);
   void head_backward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &request);
-  void losses(const PackedRows &rows, size_t from, size_t end, const gcop_train_request &request,
-              const LossScale &scale);
+  Result<> losses(const PackedRows &rows, size_t from, size_t end, const gcop_train_request &request,
+                  const LossScale &scale);
+  std::string what_is_wrong(const PackedRows &rows, size_t sequence, size_t at, size_t stop,
+                            const gcop_train_request &request) const;
 
   const TrainedModel model_;
   const RowKernels &kernels_;

@@ -10,9 +10,11 @@
 
 #include "cpu_compute.hpp"
 #include "hf_writer.hpp"
+#include "json_read.hpp"
 #include "memory_plan.hpp"
 #include "model_file.hpp"
 #include "open_model.hpp"
+#include "tokenizer_json.hpp"
 #include "trainer.hpp"
 
 namespace gcop::guide_torch {
@@ -278,6 +280,21 @@ Result<> Instance::save(const std::string &name, const std::string &dir, bool op
   return write_hf_dir(dir, config_, tokenizer_->data(), template_source_, tensors, StoredAs::f32, more);
 }
 
+// Rows of the embeddings mean the same tokens in weights or an adapter from `dir`. A file may leave unused ids out at
+// its end.
+Result<> Instance::check_vocabulary(const std::vector<std::string> &found, const std::string &dir) const {
+  const std::vector<std::string> &ours = tokenizer_->data().tokens;
+  const auto at = [](const std::vector<std::string> &tokens, size_t id) {
+    return id < tokens.size() ? tokens[id] : std::string();
+  };
+  for (size_t id = 0; id < std::max(ours.size(), found.size()); ++id)
+    if (at(ours, id) != at(found, id))
+      return invalid(presentable("'" + dir + "' has another vocabulary than '" + settings_.name + "': token " +
+                                 std::to_string(id) + " is '" + at(found, id) + "' there and '" + at(ours, id) +
+                                 "' here; it belongs to another model"));
+  return Unit{};
+}
+
 // An adapter over the base of "current". `merged`: the weights that lie beside it, or null.
 Result<Instance::Loaded> Instance::read_adapter(const std::string &dir, const Arena *merged) {
   const Result<LoraSettings> found = find_adapter(dir);
@@ -289,6 +306,12 @@ Result<Instance::Loaded> Instance::read_adapter(const std::string &dir, const Ar
     return invalid("'" + dir + "' holds an adapter of rank " + std::to_string(found->rank) + " and alpha " +
                    std::to_string(found->alpha) +
                    "; load it into a guide whose lora = { rank, alpha, targets } are the same");
+  if (const std::string path = dir + "/tokenizer.json"; std::filesystem::exists(path)) {  // PEFT's users add it
+    const Result<TokenizerData> tokens =
+        guarded("'" + path + "'", [&] { return read_tokenizer_json(load_json(path, size_t{256} << 20), path); });
+    if (!tokens) return tokens.error();
+    if (Result<> same = check_vocabulary(tokens->tokens, dir); !same) return same.error();
+  }
   const Result<std::shared_ptr<Arena>> adapter = lora_->read(dir);
   if (!adapter) return adapter.error();
   const std::shared_ptr<const Arena> base = engine_->weights().find("current")->base;
@@ -310,6 +333,7 @@ Result<Instance::Loaded> Instance::read_model(const std::string &dir) {
   if (shape((*file)->config()) != shape(config_))
     return invalid("'" + dir + "' holds a model of another shape than '" + settings_.name +
                    "'; load it as a model of its own");
+  if (Result<> same = check_vocabulary((*file)->tokenizer().tokens, dir); !same) return same.error();
   const Result<std::shared_ptr<Arena>> arena = read_weights(**file, engine_->weights().layout(), engine_->crew());
   if (!arena) return arena.error();
   if (!lora_) return Loaded{*arena, nullptr, nullptr};

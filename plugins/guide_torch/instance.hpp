@@ -64,6 +64,7 @@ class Instance {
     std::shared_ptr<const Arena> base;
     std::shared_ptr<Arena> adapter;
   };
+  Result<> check_vocabulary(const std::vector<std::string> &found, const std::string &dir) const;
   Result<Loaded> read_model(const std::string &dir);
   Result<Loaded> read_adapter(const std::string &dir, const Arena *merged);
 

@@ -11,6 +11,7 @@
 #include "kernels.hpp"
 #include "memory_plan.hpp"
 #include "packed_rows.hpp"
+#include "quants.hpp"
 
 namespace gcop::guide_torch {
 
@@ -57,7 +58,14 @@ Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t
         return invalid(sequence(i) + ": token id " + std::to_string(r.tokens[j]) + " is outside the vocabulary of " +
                        std::to_string(vocab));
       masked += r.mask[j] != 0;
+      for (const auto &[name, values] : {std::pair{"old_logprob", r.old_logprobs}, {"ref_logprob", r.ref_logprobs}})
+        if (r.mask[j] && values && !std::isfinite(values[j]))
+          return invalid(sequence(i) + ", token " + std::to_string(j - begin) + ": its " + name + " is " +
+                         std::to_string(values[j]) + "; a finite number is wanted");
     }
+    if (policy && !std::isfinite(r.advantages[i]))
+      return invalid(sequence(i) + ": its advantage is " + std::to_string(r.advantages[i]) +
+                     "; a finite number is wanted");
   }
   if (masked == 0) return invalid("no token is masked in: there is nothing to train on");
   return masked;
@@ -217,8 +225,12 @@ Result<TrainStats> Trainer::step(const Version &version, const gcop_train_reques
   double square = 0;
   for (double s : squares) square += s;
   const double norm = std::sqrt(square);
-  if (!std::isfinite(norm))
-    return Error{Code::invalid, "the gradient's norm is no finite number; the weights are unchanged", {}};
+  if (!std::isfinite(norm)) {
+    std::string where;
+    for (const Parameter &p : trained_.parameters)
+      if (where.empty() && !all_finite(gradients + p.offset, p.count)) where = "; it begins with " + p.name;
+    return Error{Code::invalid, "the gradient's norm is no finite number" + where + "; the weights are unchanged", {}};
+  }
   const double limit = r.optimizer->max_grad_norm;
   // The same 1e-6 as torch.nn.utils.clip_grad_norm_, so that both give the same steps.
   Arena &trained = lora_ ? *version.adapter : *version.arena;

@@ -1,6 +1,9 @@
 // Guide:train and Guide:score.
 #include <fmt/format.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "lua/api.hpp"
 #include "lua/guide_handle.hpp"
 #include "lua/host.hpp"
@@ -89,6 +92,53 @@ guide::Optimizer read_optimizer(lua_State *L, const Options &o) {
   lua_pop(L, 1);
   return out;
 }
+// What a training step failed on, for inspection; a number that is not finite is null.
+std::string batch_json(const std::vector<guide::Sequence> &sequences, const guide::Loss &loss,
+                       const guide::Optimizer &optimizer, const std::string &error) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const guide::Sequence &s : sequences)
+    rows.push_back({{"tokens", s.tokens},
+                    {"mask", s.mask},
+                    {"advantage", s.advantage},
+                    {"old_logprobs", s.old_logprobs},
+                    {"ref_logprobs", s.ref_logprobs}});
+  const nlohmann::json all = {{"error", error},
+                              {"loss",
+                               {{"objective", loss.policy ? "policy" : "nll"},
+                                {"reduction", loss.reduction},
+                                {"ratio", loss.ratio},
+                                {"clip_low", loss.clip_low},
+                                {"clip_high", loss.clip_high},
+                                {"clip_delta", loss.clip_delta},
+                                {"kl_beta", loss.kl_beta},
+                                {"max_len", loss.max_len}}},
+                              {"optimizer",
+                               {{"lr", optimizer.lr},
+                                {"beta1", optimizer.beta1},
+                                {"beta2", optimizer.beta2},
+                                {"eps", optimizer.eps},
+                                {"weight_decay", optimizer.weight_decay},
+                                {"max_grad_norm", optimizer.max_grad_norm}}},
+                              {"sequences", std::move(rows)}};
+  return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+constexpr const char *kFailedBatch = "failed-batch.json";
+
+// Keeps the batch in the run's folder; the error then says where.
+void keep_batch(const Host &host, const std::vector<guide::Sequence> &sequences, const guide::Loss &loss,
+                const guide::Optimizer &optimizer, Error &error) {
+  if (error.code == Code::cancelled || error.code == Code::timeout) return;
+  auto path = host.out_path(kFailedBatch);
+  if (!path) return;
+  std::ofstream out(*path, std::ios::binary);
+  out << batch_json(sequences, loss, optimizer, error.message);
+  if (out.flush())
+    error.message += "; the batch is in '" + *path + "'";
+  else
+    error.message += "; the batch could not be written to '" + *path + "'";
+}
+
 int train(lua_State *L) {
   auto guide = guide_at(L);
   Options o(L, 2, "gcop.Guide:train");
@@ -96,8 +146,15 @@ int train(lua_State *L) {
   auto sequences = std::make_shared<std::vector<guide::Sequence>>(read_sequences(L, o, expect));
   auto loss = read_loss(L, o);
   auto optimizer = read_optimizer(L, o);
+  const Host &host = host_of(L);
   return wait_or_raise<guide::TrainStats>(
-      L, [=](auto done) { guide->train(std::move(*sequences), loss, optimizer, expect, done); },
+      L,
+      [=, &host](auto done) {
+        guide->train(*sequences, loss, optimizer, expect, [=, &host](Result<guide::TrainStats> result) {
+          if (!result) keep_batch(host, *sequences, loss, optimizer, result.error());
+          done(std::move(result));
+        });
+      },
       [](lua_State *waiting, const guide::TrainStats &s) {
         lua_createtable(waiting, 0, 8);
         for (auto [key, value] : {std::pair{"loss", s.loss},
@@ -202,7 +259,8 @@ const Module training_module = {
        {"optimizer", "gcop.Optimizer?", ""},
        {"expect_version", "integer?", "weights_version of the samples; refused if it is another"}},
       {{"stats", "gcop.TrainStats", ""}},
-      "Raises what the engine says.",
+      "Raises what the engine says; the weights are then as they were, and the batch is in failed-batch.json in the "
+      "run's folder.",
       "local stats = guide:train { sequences = batch, optimizer = { lr = 1e-4 } }"}}};
 
 }  // namespace gcop::lua

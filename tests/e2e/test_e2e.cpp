@@ -172,6 +172,35 @@ TEST_CASE("one GRPO step on the guide as it is, without fine-tuning: a whole run
   CHECK(after >= before);
 }
 
+TEST_CASE("a loss that is no finite number ends the run; the batch it came from is kept and named") {
+  TempDir dir;
+  fs::path out = dir.path / "run", log = dir.path / "log", recipe = dir.path / "diverges.lua";
+  std::ofstream(recipe) << R"(
+    local guide = gcop.guide { model = { context = 64 } }
+    local run = gcop.run { guide = guide }
+    guide:train { sequences = {
+        { tokens = { 65, 66 }, mask = { 0, 1 }, old_logprobs = { 0, -5 }, advantage = 1 },
+        { tokens = { 65, 66, 67 }, mask = { 0, 1, 1 }, old_logprobs = { 0, -5, -1e6 }, advantage = -0.5 } },
+      loss = { objective = "policy", max_len = 4 }, optimizer = { lr = 0.5 } }
+  )";
+  CHECK(wait_for(start({kRun, recipe, "--out", out}, log)) == 1);
+  const std::string said = slurp(log);
+  INFO(said);
+  CHECK(said.find("the loss is inf (training sequence 1, token 2: its log-probability is") != std::string::npos);
+  CHECK(said.find("the weights are unchanged; the batch is in '" + (out / "failed-batch.json").string()) !=
+        std::string::npos);
+  json batch = json::parse(slurp(out / "failed-batch.json"));
+  CHECK(batch.at("sequences").size() == 2);
+  CHECK(batch.at("sequences").at(1).at("tokens") == json::array({65, 66, 67}));
+  CHECK(batch.at("sequences").at(1).at("mask") == json::array({0, 1, 1}));
+  CHECK(batch.at("sequences").at(1).at("old_logprobs").at(2) == -1e6);
+  CHECK(batch.at("sequences").at(1).at("advantage") == -0.5);
+  CHECK(batch.at("loss").at("objective") == "policy");
+  CHECK(batch.at("loss").at("max_len") == 4);
+  CHECK(batch.at("optimizer").at("lr") == 0.5);
+  CHECK(batch.at("error").get<std::string>().find("the loss is inf") != std::string::npos);
+}
+
 TEST_CASE("--check looks at what every stage was given, not only the first") {
   TempDir dir;
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check"}, dir.path / "fine")) == 0);

@@ -167,7 +167,7 @@ GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|
 
 def tokenizer(steps, **more):
     pre = steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps}
-    vocab = {t: i for i, t in enumerate(TOKENS[:-1])} | more.pop("vocab", {})
+    vocab = more.pop("vocab", {t: i for i, t in enumerate(TOKENS[:-1])})
     spec = {"added_tokens": [{"id": len(vocab), "content": "<|im_end|>", "special": True, "normalized": False,
                               "single_word": False, "lstrip": False, "rstrip": False}],
             "normalizer": more.pop("normalizer", None), "pre_tokenizer": pre, "post_processor": more.pop("post", None),
@@ -184,9 +184,9 @@ def write_tokenizers():
     save("tokenizer_json", "gpt2", tokenizer([{**plain, "use_regex": True}], merges=[["a", "b"]], ignore_merges=True))
     save("tokenizer_json", "split", tokenizer([split, plain], normalizer=nfc, post=bos) + b"\0it's e\xcc\x81 ab12  x")
     save("tokenizer_json", "digits", tokenizer([{"type": "Digits", "individual_digits": False}, plain]) + b"\0a12b345")
-    save("tokenizer_json", "unk", tokenizer([plain], vocab={"<unk>": 5}, unk_token="<unk>", fuse_unk=True) + b"\0xyz ab")
+    save("tokenizer_json", "unk", tokenizer([plain], vocab={"a": 0, "b": 1, "ab": 2, "<unk>": 3}, unk_token="<unk>", fuse_unk=True) + b"\0xyz ab")
     every = {chr(c): i for i, c in enumerate([*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324)])}
-    save("tokenizer_json", "bytes", tokenizer([plain], vocab=every).replace(b'"id":261', b'"id":256') + b"\0\xf0\x9f\x91\x8d")
+    save("tokenizer_json", "bytes", tokenizer([plain], vocab=every | {"ab": 256}) + b"\0\xf0\x9f\x91\x8d")
 
 
 TEMPLATES = {

@@ -231,6 +231,10 @@ TEST_CASE("a lying header is refused before anything is allocated") {
   has(why([](GgufBuilder &f) { f.values.erase("llama.context_length"); }), "llama.context_length");
   has(why([](GgufBuilder &f) { f.put_text("tokenizer.ggml.model", "llama"); }), "'llama' tokenizer");
   has(why([](GgufBuilder &f) { f.put_text("tokenizer.ggml.pre", "tekken"); }), "'tekken'");
+  has(why([](GgufBuilder &f) { f.values.erase("tokenizer.ggml.model"); }), "no metadata 'tokenizer.ggml.model'");
+  has(why([](GgufBuilder &f) { f.values.erase("tokenizer.ggml.tokens"); }), "no metadata 'tokenizer.ggml.tokens'");
+  has(why([](GgufBuilder &f) { f.put_texts("tokenizer.ggml.tokens", std::vector<std::string>(300, "t")); }),
+      "token types");
   has(why([](GgufBuilder &f) { f.put_u32("tokenizer.ggml.eos_token_id", 300); }), "eos_token_id is 300");
   has(why([](GgufBuilder &f) { f.put_texts("tokenizer.ggml.merges", {"nopair"}); }), "'nopair'");
   has(why([](GgufBuilder &f) { f.put_ints("tokenizer.ggml.token_type", {1, 2}); }), "2 token types");

@@ -178,6 +178,20 @@ TEST_CASE("an adapter that does not fit is refused and nothing changes") {
   const plugged::Model another(json{{"model", other.path()}, {"lora", lora_of(c)}}.dump());
   refused(another.load("current", temp.path + "/adapter"), "belongs to another model");
 
+  // The same shapes, and another token in a row of the embeddings.
+  json tokenizer = write_tokenizer_json(make_byte_tokenizer());
+  std::ofstream(temp.path + "/adapter/tokenizer.json") << tokenizer.dump();
+  CHECK(fits.load("other", temp.path + "/adapter").status == GCOP_OK);
+  std::string swapped = tokenizer.dump();
+  for (size_t at; (at = swapped.find("<|im_start|>")) != std::string::npos;) swapped.replace(at, 12, "<|user|>");
+  std::ofstream(temp.path + "/adapter/tokenizer.json") << swapped;
+  refused(fits.load("current", temp.path + "/adapter"), "token 257 is '<|user|>' there and '<|im_start|>' here");
+  std::filesystem::remove(temp.path + "/adapter/tokenizer.json");
+
+  REQUIRE(fits.save("current", temp.path + "/saved").status == GCOP_OK);
+  std::ofstream(temp.path + "/saved/tokenizer.json") << swapped;
+  std::filesystem::remove(temp.path + "/saved/tokenizer_config.json");
+  refused(plain.load("current", temp.path + "/saved"), "has another vocabulary than");
   REQUIRE(fits.save("current", temp.path + "/saved").status == GCOP_OK);
   write_adapter(c, temp.path + "/saved/adapter");  // not the one whose products are in the weights
   refused(fits.load("current", temp.path + "/saved"), "other base weights");

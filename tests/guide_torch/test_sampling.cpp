@@ -1,4 +1,6 @@
 // Sampling through the C ABI on a tiny random model: what a token depends on, and what it does not.
+#include <fstream>
+
 #include "plugged.hpp"
 
 using namespace plugged;
@@ -326,4 +328,32 @@ TEST_CASE("a model that cannot be is refused with a clear message") {
     std::fclose(f);
   }
   CHECK(refused("{\"model\":\"" + path + "\"}").find("cut.gguf") != std::string::npos);
+}
+
+TEST_CASE("weights that hold a NaN are refused with the tensor's name, from a model and from saved weights") {
+  const TempDir dir;
+  const Model m(kTiny);
+  REQUIRE(m.save("current", dir.path + "/m").status == GCOP_OK);
+  const Model good("{\"model\":\"" + dir.path + "/m\"}");
+  {
+    // model.norm.weight is the last tensor; its last value becomes NaN.
+    std::fstream file(dir.path + "/m/model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-4, std::ios::end);
+    const float bad = NAN;
+    file.write(reinterpret_cast<const char *>(&bad), 4);
+  }
+  const auto p = good.load("current", dir.path + "/m");
+  CHECK(p.status == GCOP_INVALID);
+  CHECK_MESSAGE(p.error.find("tensor 'model.norm.weight' holds a NaN") != std::string::npos, p.error);
+  CHECK_THROWS_WITH_AS(Model("{\"model\":\"" + dir.path + "/m\"}"),
+                       doctest::Contains("tensor 'model.norm.weight' holds a NaN"), std::runtime_error);
+}
+
+TEST_CASE("nothing to score is no mistake") {
+  std::vector<float> out = {1};
+  CHECK(tiny().score({}, &out).status == GCOP_OK);
+  CHECK(out.empty());
+  CHECK(tiny().score({{}, {65}}, &out).status == GCOP_OK);
+  CHECK(out == std::vector<float>{0});
+  CHECK(tiny().score({std::vector<int32_t>(600, 65)}, &out).error.find("the context holds 512") != std::string::npos);
 }

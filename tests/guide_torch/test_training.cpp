@@ -142,7 +142,10 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
     CHECK_MESSAGE(t.error.find(part) != std::string::npos, t.error);
   };
   refused(Batch(), Model::nll(), "at least one sequence");
-  Batch b = good;
+  Batch b;
+  b.add({}, {});
+  refused(b, Model::nll(), "training sequence 0 is empty");
+  b = good;
   b.mask = {0, 0};
   refused(b, Model::nll(), "nothing to train on");
   b.mask = {1, 1};
@@ -153,9 +156,22 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
   refused(good, Model::policy(), "advantages");
   b = good;
   b.advantages = {NAN};
-  refused(b, Model::policy(), "finite");
+  refused(b, Model::policy(), "training sequence 0: its advantage is nan");
   b.advantages = {1};
+  b.old_logprobs = {0, NAN};
+  refused(b, Model::policy(), "training sequence 0, token 1: its old_logprob is nan");
+  b.old_logprobs = {NAN, -1};  // not masked in: nobody looks
+  CHECK(m.train(b, Model::policy(), Model::adamw(0)).status == GCOP_OK);
+  b.advantages = {-1};
+  b.old_logprobs = {0, -1e6f};
+  refused(b, Model::policy(), "the loss is inf (training sequence 0, token 1: its log-probability is");
+  b.advantages = {3e38f};
+  b.old_logprobs = {};
   gcop_loss_options o = Model::policy();
+  o.max_len = 1;
+  refused(b, o, "the gradient's norm is no finite number; it begins with");
+  b.advantages = {1};
+  o = Model::policy();
   o.max_len = 0;
   refused(b, o, "max_len");
   o = Model::policy();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/guide_formats/golden/chats.json: digests of what apply_chat_template renders for made-up conversations.
 
-  chat_golden.py write                 1,000 conversations for each $GCOP_TEST_TEMPLATES/*.jinja, 50 a digest
+  chat_golden.py write [OUT.json]      1,000 conversations for each $GCOP_TEST_TEMPLATES/*.jinja, 50 a digest
   chat_golden.py show TEMPLATE BLOCK   a block's conversations and texts, as JSON lines
 
 The templates are published models' own: SmolLM2-135M-Instruct, Qwen2.5-Coder-0.5B-Instruct (from their GGUF files),
@@ -76,10 +76,10 @@ def render(tokenizer, number):
         return None
 
 
-def write():
+def write(path):
     out = {}
-    for path in sorted(TEMPLATES.glob("*.jinja")):
-        tokenizer, digests, refused = tokenizer_for(path.stem), [], 0
+    for template in sorted(TEMPLATES.glob("*.jinja")):
+        tokenizer, digests, refused = tokenizer_for(template.stem), [], 0
         for at in range(0, COUNT, BLOCK):
             digest = Digest()
             for number in range(at, at + BLOCK):
@@ -88,9 +88,9 @@ def write():
                 digest.add(text is None)
                 digest.add_text(text or "")
             digests.append(digest.hex())
-        out[path.stem] = {"refused": refused, "digests": digests}
-        print(path.stem, refused, "refused")
-    (GOLDEN / "chats.json").write_text(json.dumps(out, indent=0) + "\n")
+        out[template.stem] = {"refused": refused, "digests": digests}
+        print(template.stem, refused, "refused")
+    path.write_text(json.dumps(out, indent=0) + "\n")
 
 
 def show(name, block):
@@ -100,4 +100,7 @@ def show(name, block):
 
 
 if __name__ == "__main__":
-    write() if sys.argv[1] == "write" else show(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "write":
+        write(pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else GOLDEN / "chats.json")
+    else:
+        show(sys.argv[2], int(sys.argv[3]))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/guide_formats/golden/fuzz.json: digests of the ids and texts that the tokenizers library gives.
 
-  fuzz_golden.py write DATA_DIR MODEL.gguf ...                 DATA_DIR has mbpp.jsonl, gsm8k_train.jsonl, gsm8k_test500.jsonl
+  fuzz_golden.py write OUT.json DATA_DIR MODEL.gguf ...        DATA_DIR has mbpp.jsonl, gsm8k_train.jsonl, gsm8k_test500.jsonl
   fuzz_golden.py show NAME PART BLOCK [DATA_DIR MODEL.gguf ...]  the texts and ids of one block, as JSON lines
 
 One digest covers a block: 1,000 fuzzed texts, 100 rows of a data set, or 4,096 code points. NAME is that of a small
@@ -72,7 +72,7 @@ def small_tokenizers():
         yield row["name"], Tokenizer.from_str(json.dumps(row["tokenizer"]))
 
 
-def write(folder, models):
+def write(out_path, folder, models):
     texts = []
     for block in range(BLOCKS):
         digest = Digest()
@@ -89,7 +89,7 @@ def write(folder, models):
                      tokenizer.get_vocab_size())
         out["tokenizers"][path.stem] = {"bytes": path.stat().st_size, "vocab": vocab, **digests(tokenizer, vocab, folder)}
         print(path.stem, vocab, flush=True)
-    (GOLDEN / "fuzz.json").write_text(json.dumps(out, indent=0) + "\n")
+    out_path.write_text(json.dumps(out, indent=0) + "\n")
 
 
 def show(name, part, block, folder, models):
@@ -102,7 +102,7 @@ def show(name, part, block, folder, models):
 
 
 if __name__ == "__main__":
-    args = sys.argv[2:] if sys.argv[1] == "write" else sys.argv[5:]
+    args = sys.argv[3:] if sys.argv[1] == "write" else sys.argv[5:]
     where = pathlib.Path(args[0]) if args else None
     paths = [pathlib.Path(p) for p in args[1:]]
-    write(where, paths) if sys.argv[1] == "write" else show(sys.argv[2], sys.argv[3], int(sys.argv[4]), where, paths)
+    write(pathlib.Path(sys.argv[2]), where, paths) if sys.argv[1] == "write" else show(sys.argv[2], sys.argv[3], int(sys.argv[4]), where, paths)

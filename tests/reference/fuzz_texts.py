@@ -1,4 +1,5 @@
-"""Deterministic texts and digests, made identically by tests/guide_formats/fuzz_texts.hpp: change both or neither."""
+"""Deterministic texts and digests, made identically by tests/guide_formats/fuzz_texts.hpp: change both or neither.
+Writes no golden file; reads golden/fuzz_pieces.json, which was written by hand."""
 import json
 import pathlib
 

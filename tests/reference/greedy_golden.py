@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Greedy completions and logits of Hugging Face transformers, as the reference for guide_torch's.
 
-    greedy_golden.py NAME MODEL.gguf OUT.json
+    greedy_golden.py NAME MODEL.gguf OUT.json     OUT: tests/guide_torch/golden/greedy_smollm2.json, greedy_qwen05.json
 
 Writes {"model", "cases": [{"messages", "prompt", "tokens", "end"}], "logits": [{"case", "positions", "rows",
 "logsumexp"}]}, all in fp32. tokens: at most 256; end is "stop" (the last one ends the turn), "length", or "tie": the best

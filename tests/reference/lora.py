@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Low-rank adapters as PEFT computes them, for the tiny models of tiny_models.py.
 
-    lora.py OUT.json                     writes the golden file of tests/guide_torch/test_lora.cpp
+    lora.py OUT.json                     writes tests/guide_torch/golden/lora.json, which test_lora.cpp reads
     GCOP_SAVE_LORA=DIR test_guide_torch -tc="*PEFT*"; lora.py --check DIR
                                          loads what guide_torch saved: base + adapter in peft beside the merged model in
                                          transformers; prints the largest difference of their logits

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From rewards to the gradient of GRPO in plain PyTorch autograd, in double precision, on tiny_models.py's llama.
 
-    policy_loss.py OUT.json
+    policy_loss.py OUT.json     OUT: tests/guide_torch/golden/policy_loss.json
 
 Every combination of advantage scaling, reduction, ratio level, clip (equal, higher above, two-sided) and KL, off policy
 and on; and NLL. Of each the loss, the statistics, the gradient's norm and its projections on two fixed vectors (weights()

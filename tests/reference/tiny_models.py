@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Logits of transformers for tiny models of every architecture that guide_torch runs, whose weights follow from a formula.
 
-    tiny_models.py OUT.json         writes the golden file of tests/guide_torch/test_logits.cpp
+    tiny_models.py OUT.json         OUT: tests/guide_torch/golden/tiny_models.json
     GCOP_SAVE_FULL=DIR test_guide_torch -tc="a trained model*"; tiny_models.py --check DIR
                                     loads in transformers what guide_torch trained and saved; prints the largest difference
                                     of its logits and the guide's own, and of the tokenizer's ids

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden files of tests/guide_formats: what transformers, tokenizers and gguf give.
+"""Writes golden files of tests/guide_formats: what transformers, tokenizers and gguf give.
 
   tokenizer_golden.py OUT_DIR [MODEL.gguf ...]
 
