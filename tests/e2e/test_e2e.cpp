@@ -176,8 +176,7 @@ TEST_CASE("a loss that is no finite number ends the run; the batch it came from 
   TempDir dir;
   fs::path out = dir.path / "run", log = dir.path / "log", recipe = dir.path / "diverges.lua";
   std::ofstream(recipe) << R"(
-    local guide = gcop.guide { model = { context = 64 } }
-    local run = gcop.run { guide = guide }
+    local guide = gcop.guide { random = { context = 64 } }
     guide:train { sequences = {
         { tokens = { 65, 66 }, mask = { 0, 1 }, old_logprobs = { 0, -5 }, advantage = 1 },
         { tokens = { 65, 66, 67 }, mask = { 0, 1, 1 }, old_logprobs = { 0, -5, -1e6 }, advantage = -0.5 } },

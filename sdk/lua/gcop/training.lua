@@ -63,7 +63,7 @@ function Guide:score(options) end
 
 --- One optimizer step on the weights "current".
 --- Waits.
---- Raises what the engine says.
+--- Raises what the engine says; the weights are then as they were, and the batch is in failed-batch.json in the run's folder.
 ---@param options gcop.Guide.train.Options
 ---@return gcop.TrainStats stats
 function Guide:train(options) end
