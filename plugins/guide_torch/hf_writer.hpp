@@ -1,8 +1,8 @@
 // Writes a model as a Hugging Face directory that transformers (and vLLM) load: config.json, generation_config.json,
 // tokenizer.json, tokenizer_config.json, special_tokens_map.json, model.safetensors.
 // Called by the engine's save; blocking. Everything goes to a temporary folder beside `dir`, is flushed to disk and
-// renamed at the end, so that `dir` is either the whole model or untouched. What a killed save of the same `dir` left is
-// removed by the next.
+// renamed at the end, so that `dir` is either the whole model or untouched. What a killed save of the same `dir` left
+// is removed by the next.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -49,8 +49,9 @@ std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o, uint
     if (const auto version = static_cast<uint64_t>(row.integer("weights_version", 0, 0, INT64_MAX)); version != 0) {
       if (expected == 0) expected = version;
       if (version != expected)
-        raise(L, fmt::format("gcop.Guide:train: sequences[{}] was drawn from version {} of the weights, not from {} as {}",
-                             i, version, expected, o.has("expect_version") ? "expect_version says" : "those before it"));
+        raise(L,
+              fmt::format("gcop.Guide:train: sequences[{}] was drawn from version {} of the weights, not from {} as {}",
+                          i, version, expected, o.has("expect_version") ? "expect_version says" : "those before it"));
     }
     out.push_back(std::move(s));
     lua_pop(L, 1);

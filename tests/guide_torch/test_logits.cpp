@@ -1,5 +1,6 @@
 // Logits of the engine's own forward pass beside transformers', for every architecture, rotary variant and way of
 // storing weights (tests/reference/tiny_models.py).
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -91,7 +92,9 @@ TEST_CASE("a trained model's saved directory holds the weights that the guide co
   std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
   for (const auto &model : nlohmann::json::parse(file)) {
     CAPTURE(model["name"].get<std::string>());
-    const std::string here = (keep ? std::string(keep) : temp.path) + "/" + model["name"].get<std::string>();
+    std::string name = model["name"];
+    std::replace(name.begin(), name.end(), '/', '-');
+    const std::string here = (keep ? std::string(keep) : temp.path) + "/" + name;
     const tiny::Directory directory(model["config"], "BF16", 1);
     const plugged::Model guide(nlohmann::json{{"model", directory.path()}, {"threads", 2}}.dump());
     const std::vector<int32_t> tokens = model["tokens"];

@@ -99,8 +99,7 @@ TEST_CASE("losses, gradients and steps equal the reference's, from rewards on") 
   for (const json &c : reference["cases"]) {
     CAPTURE(c.dump());
     Batch b = batch_of(reference["sequences"], c["scaling"]);
-    const gcop_loss_options o =
-        options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
+    const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
     if (!c["old"].get<bool>()) b.old_logprobs.clear();
     if (o.kl_beta == 0) b.ref_logprobs.clear();
     const Trained t = m.train(b, o, Model::adamw(0));  // measures and changes nothing
@@ -159,8 +158,7 @@ TEST_CASE("one step of TRL's GRPOTrainer and SFTTrainer on the same batch: the s
   for (const json &c : trl["grpo"]) {
     CAPTURE(c.dump());
     Batch b = batch_of(reference["sequences"], c["scaling"]);
-    const gcop_loss_options o =
-        options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
+    const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
     if (o.kl_beta == 0) b.ref_logprobs.clear();
     const Trained t = m.train(b, o, Model::adamw(0));
     REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
@@ -187,7 +185,8 @@ TEST_CASE("examples packed into one micro-batch and one at a time: the same loss
   for (uint8_t k : packed.mask) masked += k;
   double loss = 0;
   for (size_t i = 0; i + 1 < packed.offsets.size(); ++i) {
-    const auto from = static_cast<std::ptrdiff_t>(packed.offsets[i]), to = static_cast<std::ptrdiff_t>(packed.offsets[i + 1]);
+    const auto from = static_cast<std::ptrdiff_t>(packed.offsets[i]),
+               to = static_cast<std::ptrdiff_t>(packed.offsets[i + 1]);
     Batch b;
     b.tokens.assign(packed.tokens.begin() + from, packed.tokens.begin() + to);
     b.mask.assign(packed.mask.begin() + from, packed.mask.begin() + to);

@@ -73,7 +73,8 @@ void compare(const Real &real) {
   size_t compared = 0;
   {
     const Model m(json{{"model", path}, {"max_batch", 32}}.dump());
-    for (const json &c : reference["cases"]) CHECK(m.render(c["messages"].dump()) == c["prompt"].get<std::vector<int32_t>>());
+    for (const json &c : reference["cases"])
+      CHECK(m.render(c["messages"].dump()) == c["prompt"].get<std::vector<int32_t>>());
     compared += greedy(reference, m, n, tokens, 50);
     compared += greedy(reference, m, n, full ? tokens : 3, 7);  // beginnings are remembered now
   }
@@ -181,6 +182,7 @@ TEST_CASE("smollm2-135m-instruct: log-probabilities of samples are those that tr
   const double most = std::sqrt(2 * t.result.kl * static_cast<double>(t.result.n_tokens));
   CHECK(std::log(t.result.ratio_max) <= 1e-5);
   CHECK(most <= 2e-5);
-  MESSAGE(t.result.n_tokens << " tokens: upwards at most " << std::log(t.result.ratio_max) << ", the root of the sum of "
+  MESSAGE(t.result.n_tokens << " tokens: upwards at most " << std::log(t.result.ratio_max)
+                            << ", the root of the sum of "
                             << "squares " << most);
 }

@@ -86,7 +86,8 @@ class Course {
   Batch lessons(int i) const {
     Batch b;
     for (int k = 0; k < 3; ++k)
-      b.add(model_.encode("lesson " + std::to_string(i % 3)), model_.encode(std::string(5, static_cast<char>('a' + k))));
+      b.add(model_.encode("lesson " + std::to_string(i % 3)),
+            model_.encode(std::string(5, static_cast<char>('a' + k))));
     return b;
   }
   // Groups of four; the reward is the share of even ids.
@@ -163,8 +164,8 @@ void work(const std::string &folder, const std::string &objective, int tell) {
     phase('t');
     put(folder + "/log", course.step(i), O_APPEND);
     phase('s');
-    save(course.model(), step_dir(folder, i + 1));
     save(course.model(), folder + "/latest");
+    save(course.model(), step_dir(folder, i + 1));  // last: with it the step is done
     phase('b');
     fs::remove_all(step_dir(folder, i));
   }

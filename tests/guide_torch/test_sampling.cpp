@@ -41,9 +41,9 @@ TEST_CASE("the same seeds give the same tokens and log-probabilities: again, in 
   for (uint64_t i = 0; i < kCount; ++i)
     prompts.push_back(prompt("A start that is shared. " + std::string(5 * i, static_cast<char>('a' + i % 3))));
   std::vector<std::pair<std::vector<int32_t>, std::vector<float>>> first;
-  for (const char *options : {R"("threads":2)", R"("threads":2)", R"("threads":1)", R"("threads":2,"max_batch":1)",
-                              R"("threads":1,"max_batch":5)", R"("threads":2,"prefix_reuse":false)",
-                              R"("threads":2,"kv_bytes":400000)"}) {
+  for (const char *options :
+       {R"("threads":2)", R"("threads":2)", R"("threads":1)", R"("threads":2,"max_batch":1)",
+        R"("threads":1,"max_batch":5)", R"("threads":2,"prefix_reuse":false)", R"("threads":2,"kv_bytes":400000)"}) {
     CAPTURE(options);
     const std::string sizes = kTiny.substr(0, kTiny.find("\"threads\""));
     const Model m(sizes + options + "}");

@@ -90,9 +90,9 @@ TEST_CASE("a sequence comes from one version, and samples of an older one than t
   const std::vector<float> before = scores(m);
   const Trained stale = m.train(b, Model::policy(), Model::adamw(1e-2f), 1);
   CHECK(stale.status == GCOP_INVALID);
-  CHECK_MESSAGE(stale.error.find("drawn from version 1 of the weights and \"current\" is at version 2") !=
-                    std::string::npos,
-                stale.error);
+  CHECK_MESSAGE(
+      stale.error.find("drawn from version 1 of the weights and \"current\" is at version 2") != std::string::npos,
+      stale.error);
   CHECK(scores(m) == before);
   CHECK(m.train(b, Model::policy(), Model::adamw(1e-2f), 2).status == GCOP_OK);
 }

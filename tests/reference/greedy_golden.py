@@ -73,37 +73,39 @@ TOKENS, NEAR_TIE, STRIDE = 256, 1e-3, 997
 LOGIT_CASES = [0, 5, 17, 42]
 
 
-def greedy(model, prompts):
-    """All prompts in one batch, padded on the left."""
+def greedy(model, prompts, stops):
+    """Of each what can be compared, and why it ends there. All in one batch, padded on the left; one that has ended leaves."""
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    tokens, gaps, past = [[] for _ in prompts], [[] for _ in prompts], None
+    tokens, ends, past, active = [[] for _ in prompts], ["length"] * len(prompts), None, list(range(len(prompts)))
     with torch.inference_mode():
         for step in range(TOKENS):
             result = model(ids, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True,
                            logits_to_keep=1)
             past = result.past_key_values
             best = result.logits[:, -1].float().topk(2)
-            ids = best.indices[:, :1]
-            mask = torch.cat([mask, torch.ones_like(ids)], 1)
-            positions = positions[:, -1:] + 1
-            for i in range(len(prompts)):
-                tokens[i].append(int(ids[i, 0]))
-                gaps[i].append(float(best.values[i, 0] - best.values[i, 1]))
-            print(f"token {step + 1}/{TOKENS}", file=sys.stderr, flush=True)
-    return tokens, gaps
-
-
-def cut(tokens, gaps, stops):
-    """What can be compared, and why it ends there."""
-    for i, (token, gap) in enumerate(zip(tokens, gaps)):
-        if gap < NEAR_TIE:
-            return tokens[:i], "tie"
-        if token in stops:
-            return tokens[:i + 1], "stop"
-    return tokens, "length"
+            stay = []
+            for row, i in enumerate(active):
+                if float(best.values[row, 0] - best.values[row, 1]) < NEAR_TIE:
+                    ends[i] = "tie"
+                    continue
+                tokens[i].append(int(best.indices[row, 0]))
+                if tokens[i][-1] in stops:
+                    ends[i] = "stop"
+                else:
+                    stay.append(row)
+            if not stay:
+                break
+            ids = best.indices[stay, :1]
+            mask = torch.cat([mask[stay], torch.ones_like(ids)], 1)
+            positions = positions[stay, -1:] + 1
+            if len(stay) < len(active):
+                past.batch_select_indices(torch.tensor(stay))
+            active = [active[row] for row in stay]
+            print(f"token {step + 1}/{TOKENS}, {len(active)} active", file=sys.stderr, flush=True)
+    return list(zip(tokens, ends))
 
 
 def main() -> None:
@@ -120,13 +122,12 @@ def main() -> None:
     texts = [tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=True) for m in conversations]
     prompts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     stops = {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])}
-    tokens, gaps = [[]] * len(prompts), [[]] * len(prompts)
+    found = [None] * len(prompts)
     for chosen in ([i for i, p in enumerate(prompts) if (len(p) > 100) == long] for long in (True, False)):  # little padding
-        for i, t, g in zip(chosen, *greedy(model, [prompts[i] for i in chosen])):
-            tokens[i], gaps[i] = t, g
+        for i, row in zip(chosen, greedy(model, [prompts[i] for i in chosen], stops)):
+            found[i] = row
     cases = []
-    for m, p, t, g in zip(conversations, prompts, tokens, gaps):
-        t, end = cut(t, g, stops)
+    for m, p, (t, end) in zip(conversations, prompts, found):
         cases.append({"messages": m, "prompt": p, "tokens": t, "end": end})
         print(name, end, len(t), repr(tokenizer.decode(t)[:70]))
     logits = []
