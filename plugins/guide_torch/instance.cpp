@@ -11,7 +11,6 @@
 #include "cpu_compute.hpp"
 #include "hf_writer.hpp"
 #include "json_read.hpp"
-#include "memory_plan.hpp"
 #include "model_file.hpp"
 #include "open_model.hpp"
 #include "tokenizer_json.hpp"
@@ -36,6 +35,7 @@ const char *const kConfigSchema = R"json({"type":"object","additionalProperties"
 "lora":{"type":"object","description":"train a low-rank adapter instead of all weights: rank, alpha (default 2 rank), targets (default all: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)"},
 "kv_bytes":{"type":"integer","description":"memory for keys and values; default 1 GiB, and enough for one whole context"},
 "prefix_reuse":{"type":"boolean","default":true,"description":"share keys and values of equal prompt starts"},
+"training":{"type":"boolean","default":true,"description":"of a guide: make sure at the start that memory for training is there"},
 "seed":{"type":"integer","default":0,"description":"of a random model's weights"}}})json";
 
 namespace {
@@ -123,6 +123,7 @@ Result<Settings> parse_settings(const std::string &text) {
   s.max_batch = json.value("max_batch", s.max_batch);
   s.kv_bytes = json.value("kv_bytes", s.kv_bytes);
   s.prefix_reuse = json.value("prefix_reuse", s.prefix_reuse);
+  s.training = json.value("training", s.training);
   s.seed = json.value("seed", s.seed);
   return s;
 }
@@ -199,9 +200,7 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                      {"lora", lora_info},
                      {"bytes", model.bytes},
                      {"kv_bytes", parts.limits.kv_bytes},
-                     {"training_bytes", Trainer::typical_bytes(config, parts.weights->layout(), self->lora_.get(),
-                                                               parts.crew->size())},
-                     {"free_bytes", available_memory()},
+                     {"training_bytes", model.training_bytes},
                      {"max_batch", parts.limits.max_batch}}
                     .dump();
   self->core = core_table();

@@ -27,7 +27,7 @@ struct Settings {
   TemplateVariables variables;  // for the chat template
   int64_t context = 0, max_batch = 64, threads = 0;
   uint64_t kv_bytes = 0, seed = 0;
-  bool prefix_reuse = true;
+  bool prefix_reuse = true, training = true;
 };
 Result<Settings> parse_settings(const std::string &json);
 

@@ -2,14 +2,18 @@
 
 #include <algorithm>
 
+#include "crew.hpp"
 #include "instance.hpp"
 #include "kv_pool.hpp"
 #include "memory_plan.hpp"
 #include "model_file.hpp"
+#include "trainer.hpp"
 
 namespace gcop::guide_torch {
 
 namespace {
+
+constexpr size_t kKeptVersions = 2;  // that a recipe keeps beside the current weights: before training, and after SFT
 
 Result<> choose_form(const Settings &s, OpenModel &m) {
   const bool fits = CompactWeights::fits(CompactWeights::Form::int8, m.config);
@@ -28,7 +32,7 @@ Result<> choose_form(const Settings &s, OpenModel &m) {
   return Unit{};
 }
 
-Result<> plan_memory(const Settings &s, const Layout &layout, OpenModel &m) {
+Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenModel &m) {
   const size_t block = KvPool::block_bytes(m.config);
   m.context = s.context > 0 ? std::min(s.context, m.config.context) : std::min<int64_t>(m.config.context, 8192);
   m.kv_bytes = s.kv_bytes > 0
@@ -51,9 +55,15 @@ Result<> plan_memory(const Settings &s, const Layout &layout, OpenModel &m) {
     m.bytes += m.compute == "bf16" ? 2 * head : head + head / kInt8Group * 8;
   }
   const size_t weights = s.lora.rank > 0 ? 2 * m.bytes : m.bytes;
-  return check_memory(weights + once + m.kv_bytes, "'" + s.name + "'",
-                      "weights " + gigabytes(weights + once) + ", keys and values " + gigabytes(m.kv_bytes),
-                      "free some, take a smaller model, or give keys and values less with \"kv_bytes\"");
+  std::string parts = "weights " + gigabytes(weights + once) + ", keys and values " + gigabytes(m.kv_bytes);
+  std::string remedy = "free some, take a smaller model, or give keys and values less with \"kv_bytes\"";
+  if (s.role == "guide" && s.training) {
+    const std::unique_ptr<Lora> lora = s.lora.rank > 0 ? std::make_unique<Lora>(s.lora, layout) : nullptr;
+    m.training_bytes = Trainer::typical_bytes(m.config, layout, lora.get(), threads) + kKeptVersions * weights;
+    parts += ", training " + gigabytes(m.training_bytes);
+    remedy += "; training takes less with lora = { rank = 16 } or fewer \"threads\", and nothing with config = { training = false }";
+  }
+  return check_memory(weights + once + m.kv_bytes + m.training_bytes, "'" + s.name + "'", parts, remedy);
 }
 
 }  // namespace
@@ -78,7 +88,7 @@ Result<OpenModel> open_model(const Settings &s, Crew &crew) {
   }
   const Layout layout(m.config);
   if (const Result<> chosen = choose_form(s, m); !chosen) return chosen.error();
-  if (const Result<> fits = plan_memory(s, layout, m); !fits) return fits.error();
+  if (const Result<> fits = plan_memory(s, layout, crew.size(), m); !fits) return fits.error();
 
   const bool compact = m.compute != "fp32";
   if (file) {

@@ -23,6 +23,7 @@ struct OpenModel {
   size_t bytes = 0;                               // of both
   int64_t context = 0;
   size_t kv_bytes = 0;
+  size_t training_bytes = 0;  // beside weights, keys and values; 0: it is not trained
 };
 Result<OpenModel> open_model(const Settings &settings, Crew &crew);
 
