@@ -51,19 +51,33 @@ void AdamW::step(float *weights, const float *gradients, double grad_scale, cons
 }
 
 Result<> AdamW::write(const std::string &path) const {
+  return write_moments(path, layout_, first_.get(), second_.get(), step_);
+}
+
+Result<> AdamW::read(const std::string &path) {
+  Result<Moments> read = read_moments(path, layout_);
+  if (!read) return read.error();
+  first_ = std::move(read->first);
+  second_ = std::move(read->second);
+  step_ = read->step;
+  return Unit{};
+}
+
+Result<> write_moments(const std::string &path, const Layout &layout, const Arena *first, const Arena *second,
+                       uint64_t step) {
   return guarded("'" + path + "'", [&] {
     std::vector<TensorOut> tensors;
-    if (step_ > 0)
-      for (const auto &[prefix, arena] : {std::make_pair("m.", first_.get()), std::make_pair("v.", second_.get())})
-        for (const Parameter &p : layout_.parameters)
+    if (step > 0)
+      for (const auto &[prefix, arena] : {std::make_pair("m.", first), std::make_pair("v.", second)})
+        for (const Parameter &p : layout.parameters)
           tensors.push_back({prefix + p.name, p.shape, [arena, offset = p.offset] { return arena->data() + offset; }});
-    write_safetensors(path, tensors, StoredAs::f32, {{"step", std::to_string(step_)}});
+    write_safetensors(path, tensors, StoredAs::f32, {{"step", std::to_string(step)}});
     return Unit{};
   });
 }
 
-Result<> AdamW::read(const std::string &path) {
-  return guarded("'" + path + "'", [&]() -> Unit {
+Result<Moments> read_moments(const std::string &path, const Layout &layout) {
+  return guarded("'" + path + "'", [&]() -> Moments {
     const SafetensorsFile file(path);
     const std::span<const uint8_t> bytes = file.file().bytes();
     uint64_t size = 0;
@@ -72,14 +86,13 @@ Result<> AdamW::read(const std::string &path) {
     const std::string step = text_field(field(head, "__metadata__", path), "step", path);
     if (step.empty() || step.size() > 18 || step.find_first_not_of("0123456789") != std::string::npos)
       fail("'" + path + "': step is \"" + step + "\", not a number");
-    const uint64_t steps = std::stoull(step);
-    if (steps == 0) {
-      reset();
-      return {};
-    }
-    auto first = std::make_unique<Arena>(layout_.floats), second = std::make_unique<Arena>(layout_.floats);
-    for (const auto &[prefix, arena] : {std::make_pair("m.", first.get()), std::make_pair("v.", second.get())})
-      for (const Parameter &p : layout_.parameters) {
+    Moments out;
+    out.step = std::stoull(step);
+    if (out.step == 0) return out;
+    out.first = std::make_unique<Arena>(layout.floats);
+    out.second = std::make_unique<Arena>(layout.floats);
+    for (const auto &[prefix, arena] : {std::make_pair("m.", out.first.get()), std::make_pair("v.", out.second.get())})
+      for (const Parameter &p : layout.parameters) {
         const auto found = file.tensors().find(prefix + p.name);
         if (found == file.tensors().end() || found->second.shape != p.shape)
           fail("'" + path + "' has no " + prefix + p.name + " of this model's shape; it belongs to another model");
@@ -87,10 +100,7 @@ Result<> AdamW::read(const std::string &path) {
         if (stored.encoding != &f32_encoding()) fail("'" + path + "': " + prefix + p.name + " is not stored as F32");
         std::memcpy(arena->data() + p.offset, stored.data, p.count * 4);
       }
-    first_ = std::move(first);
-    second_ = std::move(second);
-    step_ = steps;
-    return {};
+    return out;
   });
 }
 

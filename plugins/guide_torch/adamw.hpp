@@ -20,8 +20,7 @@ class AdamW {
   void reset();  // as if no step had been taken
   bool fresh() const { return step_ == 0; }
 
-  // A safetensors file: m.<parameter>, v.<parameter>, and the step in its metadata.
-  Result<> write(const std::string &path) const;
+  Result<> write(const std::string &path) const;  // write_moments()
   Result<> read(const std::string &path);
 
  private:
@@ -30,6 +29,16 @@ class AdamW {
   std::unique_ptr<Arena> first_, second_;  // made by the first step
   uint64_t step_ = 0;
 };
+
+// The optimizer's file: m.<parameter>, v.<parameter> as in `layout`, and the step in its metadata. Null moments: step
+// 0.
+struct Moments {
+  std::unique_ptr<Arena> first, second;
+  uint64_t step = 0;
+};
+Result<> write_moments(const std::string &path, const Layout &layout, const Arena *first, const Arena *second,
+                       uint64_t step);
+Result<Moments> read_moments(const std::string &path, const Layout &layout);
 
 extern const char *const kOptimizerFile;  // its name in a saved directory
 

@@ -115,11 +115,14 @@ double log_sum_exp(const LogitColumn &column) {
 }
 
 Drawn draw(const LogitColumn &column, const Sampling &sampling, uint64_t index) {
+  return draw_at(column, sampling, sampling.temperature > 0 ? uniform(sampling.seed, index) : 0);
+}
+
+Drawn draw_at(const LogitColumn &column, const Sampling &sampling, double u) {
   int32_t token;
   if (sampling.temperature <= 0) {
     token = greedy(column);
   } else {
-    const double u = uniform(sampling.seed, index);
     token = sampling.top_k == 0 && sampling.top_p >= 1 ? from_all(column, sampling.inverse_temperature(), u)
                                                        : from_best(column, sampling, u);
   }

@@ -36,5 +36,7 @@ struct Drawn {
 
 double log_sum_exp(const LogitColumn &column);
 Drawn draw(const LogitColumn &column, const Sampling &sampling, uint64_t index);
+// The same with the number `u` in [0, 1) for the stream's.
+Drawn draw_at(const LogitColumn &column, const Sampling &sampling, double u);
 
 }  // namespace gcop::guide_torch

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cpu_compute.hpp"
+#include "device/device.hpp"
 #include "hf_writer.hpp"
 #include "json_read.hpp"
 #include "model_file.hpp"
@@ -22,38 +23,7 @@ using Json = nlohmann::json;
 
 const char *const kVersion = "0.1.0";
 
-const char *const kConfigSchema = R"json({"type":"object","additionalProperties":false,"properties":{
-"model":{"type":"string","description":"a .gguf file or a Hugging Face directory"},
-"random":{"type":"object","description":"instead of model: sizes of a randomly initialised one (layers, hidden, heads, kv_heads, intermediate, vocab, context)"},
-"name":{"type":"string","description":"what answers and identity call it; default: the path's last part"},
-"role":{"enum":["guide","core"],"default":"guide","description":"core: no gcop.guide/1"},
-"compute":{"enum":["fp32","bf16","int8"],"description":"bf16: rounded weights; int8: 7-bit weights and activations; both for cores only. Default: int8 for a core whose sizes are multiples of 32, else fp32"},
-"threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
-"context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
-"max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
-"template":{"type":"object","description":"variables that the model's chat template reads, true, false or text: enable_thinking (Qwen3), date_string (Llama 3); one that it does not read is refused"},
-"lora":{"type":"object","description":"train a low-rank adapter instead of all weights: rank, alpha (default 2 rank), targets (default all: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)"},
-"kv_bytes":{"type":"integer","description":"memory for keys and values; default 1 GiB, and enough for one whole context"},
-"prefix_reuse":{"type":"boolean","default":true,"description":"share keys and values of equal prompt starts"},
-"training":{"type":"boolean","default":true,"description":"of a guide: make sure at the start that memory for training is there"},
-"seed":{"type":"integer","default":0,"description":"of a random model's weights"}}})json";
-
 namespace {
-
-Result<TemplateVariables> parse_variables(const Json &json) {
-  TemplateVariables out;
-  for (const auto &[name, value] : json.items()) {
-    if (name == "messages" || name == "add_generation_prompt")
-      return invalid("guide_torch: template." + name + " is what render gives the template; it cannot be set");
-    if (value.is_boolean())
-      out[name] = value.get<bool>();
-    else if (value.is_string())
-      out[name] = value.get<std::string>();
-    else
-      return invalid("guide_torch: template." + name + " is " + value.dump() + "; it must be true, false or a text");
-  }
-  return out;
-}
 
 // Does the template's source have this name anywhere?
 bool reads(const std::string &source, const std::string &name) {
@@ -66,67 +36,6 @@ bool reads(const std::string &source, const std::string &name) {
 }
 
 }  // namespace
-
-Result<Settings> parse_settings(const std::string &text) {
-  const Json json = Json::parse(text.empty() ? "{}" : text, nullptr, false);
-  if (!json.is_object()) return invalid("guide_torch: the configuration is no JSON object");
-  Settings s;
-  const Json known = Json::parse(kConfigSchema)["properties"];
-  for (const auto &[key, value] : json.items()) {
-    if (!known.contains(key)) {
-      std::string names;
-      for (const auto &[name, schema] : known.items()) names += (names.empty() ? "" : ", ") + name;
-      return invalid("guide_torch has no option \"" + key + "\"; it has " + names);
-    }
-    const std::string type = known[key].value("type", "string");
-    const bool fits = type == "string"    ? value.is_string()
-                      : type == "object"  ? value.is_object()
-                      : type == "boolean" ? value.is_boolean()
-                                          : value.is_number_integer();
-    if (!fits) return invalid("guide_torch: " + key + " is " + value.dump() + ", not of type " + type);
-    if (type != "integer") continue;
-    const bool negative = value.is_number_unsigned() ? false : value.get<int64_t>() < 0;
-    const auto least = known[key].value("minimum", int64_t{0}), most = known[key].value("maximum", INT64_MAX);
-    if (negative ||
-        (key != "seed" && (value.get<uint64_t>() > static_cast<uint64_t>(most) || value.get<int64_t>() < least)))
-      return invalid("guide_torch: " + key + " is " + value.dump() + "; it must be at least " + std::to_string(least) +
-                     (most == INT64_MAX ? "" : " and at most " + std::to_string(most)));
-  }
-  s.model = json.value("model", "");
-  if (json.contains("random")) s.random = json["random"].dump();
-  if (s.model.empty() == s.random.empty())
-    return invalid("guide_torch wants either \"model\" (a path) or \"random\" (sizes)");
-  while (s.model.size() > 1 && s.model.back() == '/') s.model.pop_back();
-  s.name = json.value("name", s.model.empty() ? "random" : s.model.substr(s.model.find_last_of('/') + 1));
-  s.role = json.value("role", s.role);
-  if (s.role != "guide" && s.role != "core")
-    return invalid("guide_torch: role is \"" + s.role + "\"; it is guide or core");
-  s.compute = json.value("compute", s.compute);
-  if (!s.compute.empty() && s.compute != "fp32" && s.compute != "bf16" && s.compute != "int8")
-    return invalid("guide_torch: compute is \"" + s.compute + "\"; it is fp32, bf16 or int8");
-  if (!s.compute.empty() && s.compute != "fp32" && s.role != "core")
-    return invalid("guide_torch: compute \"" + s.compute +
-                   "\" is for cores; a guide is trained and samples in fp32");
-  if (json.contains("lora")) {
-    const Result<LoraSettings> lora = parse_lora(json["lora"].dump());
-    if (!lora) return invalid("guide_torch: " + lora.error().message);
-    if (s.role == "core") return invalid("guide_torch: lora is for guides; a core is not trained");
-    s.lora = *lora;
-  }
-  if (json.contains("template")) {
-    const Result<TemplateVariables> variables = parse_variables(json["template"]);
-    if (!variables) return variables.error();
-    s.variables = *variables;
-  }
-  s.threads = json.value("threads", s.threads);
-  s.context = json.value("context", s.context);
-  s.max_batch = json.value("max_batch", s.max_batch);
-  s.kv_bytes = json.value("kv_bytes", s.kv_bytes);
-  s.prefix_reuse = json.value("prefix_reuse", s.prefix_reuse);
-  s.training = json.value("training", s.training);
-  s.seed = json.value("seed", s.seed);
-  return s;
-}
 
 Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   std::unique_ptr<Instance> self(new Instance(settings));
@@ -166,6 +75,25 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   parts.limits.kv_bytes = model.kv_bytes;
   parts.weights = std::make_unique<Weights>(config, std::move(model.arena));
   if (model.compact) parts.weights->use_compact(std::move(model.compact));
+  if (settings.device != "cpu") {
+    const Result<std::shared_ptr<device::Device>> device =
+        device::Device::open({settings.device, settings.compute == "bf16", config, parts.limits.context,
+                              static_cast<int>(settings.max_batch)});
+    if (!device) return device.error();
+    self->device_ = *device;
+    self->identity_ += " " + settings.compute + " " + settings.device;
+    parts.weights->use_device(self->device_->place(parts.weights->layout()));
+    parts.compute = self->device_->compute();
+    // Of what is left, half; a guide also wants fp32 weights, gradients, two moments and room for activations.
+    const size_t training = settings.role == "guide" ? parts.weights->layout().floats * 16 + (size_t{8} << 30) : 0;
+    const size_t free = self->device_->free_bytes(), block = parts.compute->block_bytes();
+    const size_t spare = free > training ? (free - training) / 2 : 0;
+    if (settings.kv_bytes == 0)
+      parts.limits.kv_bytes =
+          std::max({spare, size_t{1} << 30, block * static_cast<size_t>(blocks_for(parts.limits.context))});
+  } else {
+    parts.compute = std::make_unique<CpuCompute>(config, parts.limits.context, *parts.crew, *kernels);
+  }
   parts.tokenizer = self->tokenizer_.get();
   Json lora_info;
   if (settings.lora.rank > 0) {
@@ -193,8 +121,8 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
                      {"context", parts.limits.context},
                      {"vocabulary", config.vocab},
                      {"eos", self->tokenizer_->data().eos},
-                     {"device", "cpu"},
-                     {"kernels", kernels->name},
+                     {"device", self->device_ ? self->device_->name() : "cpu"},
+                     {"kernels", self->device_ ? settings.device : kernels->name},
                      {"threads", parts.crew->size()},
                      {"compute", model.compute},
                      {"lora", lora_info},
@@ -206,7 +134,6 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   self->core = core_table();
   self->guide = guide_table();
   self->embedder = embedder_table(config.hidden);
-  parts.compute = std::make_unique<CpuCompute>(config, parts.limits.context, *parts.crew, *kernels);
   self->engine_ = std::make_unique<Engine>(std::move(parts));
   return self;
 }
@@ -230,7 +157,10 @@ Result<std::vector<int32_t>> Instance::render(const std::string &messages_json) 
 Learner &Instance::trainer() {
   if (!trainer_) {
     Engine &e = *engine_;
-    trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), lora_.get(), e.context(), e.crew());
+    if (device_)
+      trainer_ = device_->learner(e.weights().layout());
+    else
+      trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), lora_.get(), e.context(), e.crew());
   }
   return *trainer_;
 }

@@ -13,23 +13,15 @@
 #include "exception.hpp"
 #include "learner.hpp"
 #include "lora.hpp"
+#include "settings.hpp"
 #include "tokenizer.hpp"
 
 namespace gcop::guide_torch {
 
+namespace device {
+class Device;
+}
 extern const char *const kVersion;
-extern const char *const kConfigSchema;
-
-// create()'s config, checked. Defaults: kConfigSchema.
-struct Settings {
-  std::string model, random, name, role = "guide", compute;  // compute: "" = what suits
-  LoraSettings lora;
-  TemplateVariables variables;  // for the chat template
-  int64_t context = 0, max_batch = 64, threads = 0;
-  uint64_t kv_bytes = 0, seed = 0;
-  bool prefix_reuse = true, training = true;
-};
-Result<Settings> parse_settings(const std::string &json);
 
 class Instance {
  public:
@@ -74,9 +66,10 @@ class Instance {
   std::string template_source_;
   std::unique_ptr<ChatTemplate> template_;
   std::string identity_, info_;
-  std::unique_ptr<Lora> lora_;        // or null
-  std::unique_ptr<Learner> trainer_;  // made by the first call that needs it
-  std::unique_ptr<Engine> engine_;    // last: its thread ends first
+  std::unique_ptr<Lora> lora_;              // or null
+  std::shared_ptr<device::Device> device_;  // or null: the CPU
+  std::unique_ptr<Learner> trainer_;        // made by the first call that needs it
+  std::unique_ptr<Engine> engine_;          // last: its thread ends first
 };
 
 gcop_core core_table();

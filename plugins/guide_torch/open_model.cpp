@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "crew.hpp"
-#include "instance.hpp"
 #include "kv_pool.hpp"
 #include "memory_plan.hpp"
 #include "model_file.hpp"
+#include "settings.hpp"
 #include "trainer.hpp"
 
 namespace gcop::guide_torch {
@@ -16,6 +16,10 @@ namespace {
 constexpr size_t kKeptVersions = 2;  // that a recipe keeps beside the current weights: before training, and after SFT
 
 Result<> choose_form(const Settings &s, OpenModel &m) {
+  if (s.device != "cpu") {
+    m.compute = s.compute;
+    return Unit{};
+  }
   const bool fits = CompactWeights::fits(CompactWeights::Form::int8, m.config);
   m.compute = !s.compute.empty() ? s.compute : s.role == "core" && fits ? "int8" : "fp32";
   if (m.compute == "int8" && !fits)
@@ -33,8 +37,13 @@ Result<> choose_form(const Settings &s, OpenModel &m) {
 }
 
 Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenModel &m) {
-  const size_t block = KvPool::block_bytes(m.config);
   m.context = s.context > 0 ? std::min(s.context, m.config.context) : std::min<int64_t>(m.config.context, 8192);
+  if (s.device != "cpu") {  // where keys, values and training are; the host keeps fp32 weights
+    m.kv_bytes = s.kv_bytes;
+    m.bytes = layout.floats * sizeof(float);
+    return check_memory(m.bytes, "'" + s.name + "'", "weights", "free some, or take a smaller model");
+  }
+  const size_t block = KvPool::block_bytes(m.config);
   m.kv_bytes = s.kv_bytes > 0
                    ? s.kv_bytes
                    : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(m.context)));
@@ -90,7 +99,7 @@ Result<OpenModel> open_model(const Settings &s, Crew &crew) {
   if (const Result<> chosen = choose_form(s, m); !chosen) return chosen.error();
   if (const Result<> fits = plan_memory(s, layout, crew.size(), m); !fits) return fits.error();
 
-  const bool compact = m.compute != "fp32";
+  const bool compact = s.device == "cpu" && m.compute != "fp32";
   if (file) {
     const Result<std::shared_ptr<Arena>> read = read_weights(
         *file, layout, crew, [&](const Parameter &p) { return !compact || !CompactWeights::takes(p); });

@@ -63,6 +63,19 @@ void programs(std::vector<Check> &out) {
   out.push_back({"sandbox", works ? State::ok : State::missing, works ? "an empty box ran" : works.error().text()});
 }
 
+// Whether a tiny guide can be made on a GPU: the driver, LibTorch's CUDA half and the kernels in one question.
+void device(Loop &loop, plugin::Registry &registry, const plugin::Plugin &guide, std::vector<Check> &out) {
+  registry.create(guide, R"({"random":{},"device":"cuda"})",
+                  [&](Result<std::shared_ptr<plugin::Instance>> made) {
+                    out.push_back({"device cuda", made ? State::ok : State::absent,
+                                   made ? "a guide was made on it; its speed and results have not been measured"
+                                        : made.error().text()});
+                    loop.stop();
+                  },
+                  60'000);
+  loop.run();
+}
+
 void plugins(std::vector<Check> &out) {
   Loop loop(1);
   plugin::Registry registry(loop, plugin::default_search_path());
@@ -72,6 +85,7 @@ void plugins(std::vector<Check> &out) {
                    opened ? fmt::format("{} {}: {}", opened->descriptor->id, opened->descriptor->version,
                                         opened->descriptor->summary)
                           : opened.error().text()});
+    if (std::string_view(name) == "guide_torch" && opened) device(loop, registry, *opened, out);
   }
 }
 

@@ -29,6 +29,7 @@ int new_guide(lua_State *L) {
   if (o.has("random")) model.config["random"] = o.json("random");
   if (o.has("lora")) model.config["lora"] = o.json("lora");
   if (o.has("template")) model.config["template"] = o.json("template");
+  if (o.has("device")) model.config["device"] = o.str("device");
   if (o.has("config")) model.config.update(o.json("config"));
   auto timeout = static_cast<uint32_t>(o.integer("timeout_ms", 1'800'000, 1, 7 * 24 * 3600 * 1000));
   return make_instance(L, model, [&host, name = model.name, timeout](std::shared_ptr<plugin::Instance> instance) {
@@ -252,6 +253,7 @@ const Module guide_module = {
        {"template", "table<string, boolean|string>?",
         "variables that the model's chat template reads: { enable_thinking = false } (Qwen3), { date_string = \"26 Jul "
         "2024\" } (Llama 3); one that it does not read is refused"},
+       {"device", "string?", "cpu (default) or cuda, which has not been run on a device yet"},
        {"name", "string?", "for reports and errors"},
        {"plugin", "string?", "default \"guide_torch\""},
        {"config", "table?", "added to the plugin's configuration"},

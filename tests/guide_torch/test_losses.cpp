@@ -150,6 +150,23 @@ TEST_CASE("losses, gradients and steps equal the reference's, from rewards on") 
   }
 }
 
+TEST_CASE("losses and gradient norms on the device's path equal the reference's") {
+  const json reference = golden("policy_loss.json");
+  const tiny::Directory directory(reference["config"], "F32", 1);
+  const Model m(on_device(json{{"model", directory.path()}, {"threads", 2}}.dump(), "fp32"));
+  for (const json &c : reference["cases"]) {
+    CAPTURE(c.dump());
+    Batch b = batch_of(reference["sequences"], c["scaling"]);
+    const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
+    if (!c["old"].get<bool>()) b.old_logprobs.clear();
+    if (o.kl_beta == 0) b.ref_logprobs.clear();
+    const Trained t = m.train(b, o, Model::adamw(0));
+    REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
+    CHECK(std::abs(t.result.loss - c["loss"].get<double>()) <= 1e-4);
+    CHECK(t.result.grad_norm == doctest::Approx(c["grad_norm"].get<double>()).epsilon(1e-4));
+  }
+}
+
 TEST_CASE("one step of TRL's GRPOTrainer and SFTTrainer on the same batch: the same loss and gradient norm") {
   const json reference = golden("policy_loss.json"), trl = golden("trl_step.json");
   const tiny::Directory directory(reference["config"], "F32", 1);

@@ -1,0 +1,35 @@
+// A device to compute on: "cuda" through libtorch_cuda.so and libguide_torch_cuda.so, both opened here and linked
+// nowhere; or "cpu_reference", the same path over ATen's CPU tensors and reference.cpp, for tests. No torch types here.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "../compute.hpp"
+#include "../learner.hpp"
+
+namespace gcop::guide_torch::device {
+
+struct DeviceOptions {
+  std::string kind;  // "cuda" or "cpu_reference"
+  bool bf16 = true;  // weights, activations, keys and values; else fp32
+  Config config;
+  int64_t context = 0;
+  int max_batch = 0;
+};
+
+class Device {
+ public:
+  // Unsupported, with the remedy, where the driver, LibTorch's CUDA half, the kernels or the device are missing.
+  static Result<std::shared_ptr<Device>> open(const DeviceOptions &options);
+  virtual ~Device() = default;
+
+  // What these give keeps the device alive.
+  virtual Place place(const Layout &layout) = 0;  // of Weights::use_device
+  virtual std::unique_ptr<Compute> compute() = 0;
+  virtual std::unique_ptr<Learner> learner(const Layout &layout) = 0;
+  virtual size_t free_bytes() const = 0;  // of its memory, now; 0: the host's
+  virtual const std::string &name() const = 0;
+};
+
+}  // namespace gcop::guide_torch::device
