@@ -65,14 +65,15 @@ void programs(std::vector<Check> &out) {
 
 // Whether a tiny guide can be made on a GPU: the driver, LibTorch's CUDA half and the kernels in one question.
 void device(Loop &loop, plugin::Registry &registry, const plugin::Plugin &guide, std::vector<Check> &out) {
-  registry.create(guide, R"({"random":{},"device":"cuda"})",
-                  [&](Result<std::shared_ptr<plugin::Instance>> made) {
-                    out.push_back({"device cuda", made ? State::ok : State::absent,
-                                   made ? "a guide was made on it; its speed and results have not been measured"
-                                        : made.error().text()});
-                    loop.stop();
-                  },
-                  60'000);
+  registry.create(
+      guide, R"({"random":{},"device":"cuda"})",
+      [&](Result<std::shared_ptr<plugin::Instance>> made) {
+        out.push_back(
+            {"device cuda", made ? State::ok : State::absent,
+             made ? "a guide was made on it; its speed and results have not been measured" : made.error().text()});
+        loop.stop();
+      },
+      60'000);
   loop.run();
 }
 

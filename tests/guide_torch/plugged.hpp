@@ -298,10 +298,11 @@ class Model {
 inline const std::string kTiny =
     R"({"random":{"layers":2,"hidden":64,"heads":4,"kv_heads":2,"intermediate":128,"context":512},"seed":7,"threads":2})";
 
-// The same model on the device's path, run on the CPU.
+// The same model on the device's path, run on the CPU. Its keys and values are cleared at the start: a few will do.
 inline std::string on_device(const std::string &config, const std::string &compute,
                              const std::string &device = "cpu_reference") {
-  return config.substr(0, config.size() - 1) + R"(,"device":")" + device + R"(","compute":")" + compute + "\"}";
+  return config.substr(0, config.size() - 1) + R"(,"device":")" + device + R"(","compute":")" + compute +
+         R"(","kv_bytes":8388608})";
 }
 
 // A folder of this test's own, gone at its end.

@@ -315,6 +315,12 @@ TEST_CASE("rows, norms and rotations: .cu files against plain loops") {
     cuda::column_sum({add, cb.data(), scratch.data(), rows, hidden - 3, hidden}, type, nullptr);
     same(ca, cb);
 
+    // More rows than slices, several for each lane.
+    Data tall = Data::random(type, 1500 * 40);
+    ref().column_sum({tall, ca.data(), scratch.data(), 1500, 37, 40}, type, nullptr);
+    cuda::column_sum({tall, cb.data(), scratch.data(), 1500, 37, 40}, type, nullptr);
+    same(ca, cb, 1e-4);
+
     const std::vector<int32_t> targets = {4, 0, 2}, offsets = {0, 2, 3, 6}, sources = {1, 4, 0, 2, 2, 3};
     Data ra = Data::random(type, 5 * hidden), rb = ra;
     std::vector<float> fa = normals(5 * hidden), fb = fa;

@@ -4,6 +4,10 @@
 // a captured graph serves any step: blocks look up how many tasks there are.
 #include "block.hpp"
 
+#ifndef GCOP_ATTENTION_GRID
+#define GCOP_ATTENTION_GRID 1056  // a few blocks for each processor of the largest devices; tests have fewer than tasks
+#endif
+
 namespace gcop::guide_torch::device::cuda {
 
 namespace {
@@ -162,7 +166,7 @@ __global__ void merge_rows(AttentionArgs a) {
 
 template <class T>
 void launch(const AttentionArgs &a, void *stream) {
-  constexpr unsigned kGrid = 1056;  // a few blocks for each processor of the largest devices
+  constexpr unsigned kGrid = GCOP_ATTENTION_GRID;
   if (a.dim <= 64)
     GCOP_LAUNCH((attend_tasks<T, 2>), kGrid, kThreads, stream, a);
   else if (a.dim <= 128)

@@ -35,6 +35,7 @@ local Guide = {}
 ---@field random? gcop.RandomModel instead: random weights
 ---@field lora? gcop.Lora train a low-rank adapter instead of all weights
 ---@field template? table<string, boolean|string> variables that the model's chat template reads: { enable_thinking = false } (Qwen3), { date_string = "26 Jul 2024" } (Llama 3); one that it does not read is refused
+---@field device? string cpu (default) or cuda, which has not been run on a device yet
 ---@field name? string for reports and errors
 ---@field plugin? string default "guide_torch"
 ---@field config? table added to the plugin's configuration
