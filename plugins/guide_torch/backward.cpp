@@ -11,7 +11,7 @@ namespace gcop::guide_torch {
 
 namespace {
 
-constexpr size_t kSlice = 1024;                 // of the vocabulary
+constexpr size_t kSlice = 1024;                    // of the vocabulary
 constexpr size_t kLogitFloats = size_t{24} << 20;  // of one chunk of logits
 
 size_t chunk_of(const Config &config, int64_t targets) {
@@ -36,8 +36,8 @@ size_t line(size_t floats) { return (floats + 15) / 16 * 16; }
 
 size_t Backward::workspace_floats(const Config &config, const Lora *lora, const Plan &plan) {
   const size_t hidden = static_cast<size_t>(config.hidden);
-  return Decoder::workspace_floats(config, lora, plan.decoder) +
-         line(static_cast<size_t>(plan.decoder.rows) * hidden) + 2 * line(static_cast<size_t>(plan.targets) * hidden) +
+  return Decoder::workspace_floats(config, lora, plan.decoder) + line(static_cast<size_t>(plan.decoder.rows) * hidden) +
+         2 * line(static_cast<size_t>(plan.targets) * hidden) +
          line(chunk_of(config, plan.targets) * static_cast<size_t>(config.vocab));
 }
 
@@ -100,7 +100,8 @@ void Backward::head_backward(const PackedRows &rows, size_t from, size_t count, 
       const size_t target = static_cast<size_t>(r.tokens[rows.targets[from + i]]) - begin;
       if (target < size) logits[i * size + target] += slope;
     }
-    gemm_nn(n, hidden, width, 1, {logits, width}, {head_ + at, hidden}, begin > 0 ? 1 : 0, {d_picked_ + picked, hidden});
+    gemm_nn(n, hidden, width, 1, {logits, width}, {head_ + at, hidden}, begin > 0 ? 1 : 0,
+            {d_picked_ + picked, hidden});
     if (d_head_) gemm_tn(width, hidden, n, 1, {logits, width}, {picked_ + picked, hidden}, 1, {d_head_ + at, hidden});
   });
 }

@@ -28,8 +28,8 @@ namespace detail {
 inline void gemm(char b_form, char a_form, int64_t m, int64_t n, int64_t k, float alpha, MatrixIn a, MatrixIn b,
                  float beta, MatrixOut c) {
   if (m == 0 || n == 0) return;
-  const int im = static_cast<int>(m), in = static_cast<int>(n), ik = static_cast<int>(k),
-            lda = static_cast<int>(a.ld), ldb = static_cast<int>(b.ld), ldc = static_cast<int>(c.ld);
+  const int im = static_cast<int>(m), in = static_cast<int>(n), ik = static_cast<int>(k), lda = static_cast<int>(a.ld),
+            ldb = static_cast<int>(b.ld), ldc = static_cast<int>(c.ld);
   sgemm_(&b_form, &a_form, &in, &im, &ik, &alpha, b.data, &ldb, a.data, &lda, &beta, c.data, &ldc);
 }
 }  // namespace detail

@@ -84,8 +84,8 @@ Result<std::shared_ptr<const CompactWeights>> CompactWeights::make(Form form, co
     self->add(form, p->name, values->data(), static_cast<size_t>(p->shape[0]), static_cast<size_t>(p->shape[1]), crew);
   }
   if (config.tied)
-    self->add(form, "lm_head.weight", embedding, static_cast<size_t>(config.vocab),
-              static_cast<size_t>(config.hidden), crew);
+    self->add(form, "lm_head.weight", embedding, static_cast<size_t>(config.vocab), static_cast<size_t>(config.hidden),
+              crew);
   return std::shared_ptr<const CompactWeights>(std::move(self));
 }
 

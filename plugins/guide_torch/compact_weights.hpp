@@ -1,7 +1,7 @@
 // A model's matrices in fewer bits than fp32, for cores that only answer. bf16 rounds each weight (half the memory, and
-// half of what a single sequence has to read for a token); int8 stores 7 bits with one scale for each 32 inputs (a third
-// of the memory, and twice the arithmetic of fp32 on CPUs without matrix units). Activations stay fp32 with bf16, and
-// are 7 bits too with int8. Values; read by any thread once made.
+// half of what a single sequence has to read for a token); int8 stores 7 bits with one scale for each 32 inputs (a
+// third of the memory, and twice the arithmetic of fp32 on CPUs without matrix units). Activations stay fp32 with bf16,
+// and are 7 bits too with int8. Values; read by any thread once made.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -80,8 +80,8 @@ Decoder::Decoder(const TrainedModel &m, const RowKernels &kernels, const Plan &p
   const auto matrix = [&](const std::string &name, bool bias) {
     const size_t i = index(name + ".weight");
     const Parameter &p = m.layout.parameters[i];
-    TrainedMatrix t{weights(i), nullptr, p.shape[0], p.shape[1], gradients(i), nullptr, nullptr, nullptr, nullptr,
-                    nullptr};
+    TrainedMatrix t{weights(i), nullptr, p.shape[0], p.shape[1], gradients(i),
+                    nullptr,    nullptr, nullptr,    nullptr,    nullptr};
     if (bias) {
       const TrainedVector b = vector(name + ".bias");
       t.bias = b.w;
@@ -137,7 +137,8 @@ Decoder::Decoder(const TrainedModel &m, const RowKernels &kernels, const Plan &p
 
 void Decoder::multiply(const TrainedMatrix &m, const float *in, float *out, bool add) const {
   if (m.bias)
-    for (int64_t r = 0; r < rows_; ++r) std::memcpy(out + r * m.out, m.bias, static_cast<size_t>(m.out) * sizeof(float));
+    for (int64_t r = 0; r < rows_; ++r)
+      std::memcpy(out + r * m.out, m.bias, static_cast<size_t>(m.out) * sizeof(float));
   gemm_nt(rows_, m.out, m.in, 1, {in, m.in}, {m.w, m.in}, add || m.bias ? 1 : 0, {out, m.out});
 }
 

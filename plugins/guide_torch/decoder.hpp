@@ -1,6 +1,6 @@
-// The decoder's layers over packed rows for training: forward, and the gradients by hand. fp32, matrix products by BLAS,
-// everything else by RowKernels. All memory is one workspace whose size is known beforehand; nothing is allocated in a
-// pass. Used by one thread at a time; several objects may work side by side on the same weights.
+// The decoder's layers over packed rows for training: forward, and the gradients by hand. fp32, matrix products by
+// BLAS, everything else by RowKernels. All memory is one workspace whose size is known beforehand; nothing is allocated
+// in a pass. Used by one thread at a time; several objects may work side by side on the same weights.
 #pragma once
 #include <cstdint>
 #include <vector>

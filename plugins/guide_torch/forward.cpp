@@ -168,12 +168,10 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
     float *y = qkv_.data();
     multiply(std::array<Product, 3>{Product{layer.q, layer.q_bias, y, qkv_stride, q},
                                     Product{layer.k, layer.k_bias, y + q * lanes, qkv_stride, kv},
-                                    Product{layer.v, layer.v_bias, y + (q + kv) * lanes,
-                                            qkv_stride, kv}},
+                                    Product{layer.v, layer.v_bias, y + (q + kv) * lanes, qkv_stride, kv}},
              h_.data(), hidden);
     attend(i, layer, pool, rows);
-    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}},
-             attended_.data(), q);
+    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), stride, hidden}}, attended_.data(), q);
     norm(layer.norm2, true);
     const int step = chunk_rows(inter, 8);
     const Product gate{layer.gate, nullptr, gate_.data(), inter * lanes, inter};
@@ -185,8 +183,7 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
       gemm(up, h_.data(), hidden, rows_, begin, end);
       kernels_.swiglu(gate_.data(), up_.data(), inter * lanes, panels_, begin, end);
     });
-    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}},
-             gate_.data(), inter);
+    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}}, gate_.data(), inter);
   }
   norm(model.norm, true);
 }
@@ -206,8 +203,7 @@ void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
       for (size_t k = 0; k < hidden; ++k) to[k * lanes] = from ? from[k * lanes] : 0;
     }
   });
-  const Product product{model.head, nullptr,       logits_.data(),
-                        vocab * lanes, static_cast<int>(vocab)};
+  const Product product{model.head, nullptr, logits_.data(), vocab * lanes, static_cast<int>(vocab)};
   if (product.w.int8) quantize(head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels));
   crew_.run(chunks, [&](size_t c, int) {
     const int begin = static_cast<int>(c) * kHeadChunk, end = std::min(static_cast<int>(vocab), begin + kHeadChunk);

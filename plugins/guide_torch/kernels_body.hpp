@@ -190,7 +190,8 @@ inline void gemv_rows(const Weight *w, const float *bias, const float *x, float 
       }
       transpose8(r);
       for (int j = 0; j < 8; ++j)
-        for (int a = 0; a < A; ++a) acc[g][a] = _mm256_fmadd_ps(r[j], _mm256_broadcast_ss(x + a * k + i + j), acc[g][a]);
+        for (int a = 0; a < A; ++a)
+          acc[g][a] = _mm256_fmadd_ps(r[j], _mm256_broadcast_ss(x + a * k + i + j), acc[g][a]);
     }
   }
   for (; i < k; ++i)
@@ -241,9 +242,8 @@ inline void gemv_rows_bf16(const uint16_t *w, const float *bias, const float *x,
     __m256i r[8], t[8];
     for (int j = 0; j < 8; ++j) {
       const uint16_t *const from = w + j * ldw + i;
-      r[j] = _mm256_inserti128_si256(
-          _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))),
-          _mm_loadu_si128(reinterpret_cast<const __m128i *>(from + 8 * ldw)), 1);
+      r[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))),
+                                     _mm_loadu_si128(reinterpret_cast<const __m128i *>(from + 8 * ldw)), 1);
     }
     for (int j = 0; j < 8; j += 2) {
       t[j] = _mm256_unpacklo_epi16(r[j], r[j + 1]);

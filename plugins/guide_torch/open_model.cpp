@@ -44,9 +44,8 @@ Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenM
     return check_memory(m.bytes, "'" + s.name + "'", "weights", "free some, or take a smaller model");
   }
   const size_t block = KvPool::block_bytes(m.config);
-  m.kv_bytes = s.kv_bytes > 0
-                   ? s.kv_bytes
-                   : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(m.context)));
+  m.kv_bytes =
+      s.kv_bytes > 0 ? s.kv_bytes : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(m.context)));
   if (m.kv_bytes < block)
     return invalid("guide_torch: kv_bytes is " + std::to_string(s.kv_bytes) + "; one block of 16 tokens takes " +
                    std::to_string(block));
@@ -70,7 +69,9 @@ Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenM
     const std::unique_ptr<Lora> lora = s.lora.rank > 0 ? std::make_unique<Lora>(s.lora, layout) : nullptr;
     m.training_bytes = Trainer::typical_bytes(m.config, layout, lora.get(), threads) + kKeptVersions * weights;
     parts += ", training " + gigabytes(m.training_bytes);
-    remedy += "; training takes less with lora = { rank = 16 } or fewer \"threads\", and nothing with config = { training = false }";
+    remedy +=
+        "; training takes less with lora = { rank = 16 } or fewer \"threads\", and nothing with config = { training = "
+        "false }";
   }
   return check_memory(weights + once + m.kv_bytes + m.training_bytes, "'" + s.name + "'", parts, remedy);
 }
@@ -101,8 +102,8 @@ Result<OpenModel> open_model(const Settings &s, Crew &crew) {
 
   const bool compact = s.device == "cpu" && m.compute != "fp32";
   if (file) {
-    const Result<std::shared_ptr<Arena>> read = read_weights(
-        *file, layout, crew, [&](const Parameter &p) { return !compact || !CompactWeights::takes(p); });
+    const Result<std::shared_ptr<Arena>> read =
+        read_weights(*file, layout, crew, [&](const Parameter &p) { return !compact || !CompactWeights::takes(p); });
     if (!read) return read.error();
     m.arena = *read;
     const Result<std::string> hash = file->identity();

@@ -166,8 +166,8 @@ double softmax_slopes(float *x, size_t n, float lse, float slope) {
   return static_cast<double>(add_lanes(part));
 }
 
-constexpr RowKernels kTable = {rmsnorm, rmsnorm_backward, rope,  swiglu, swiglu_backward, softmax, softmax_again,
-                               softmax_backward, add_exp, softmax_slopes};
+constexpr RowKernels kTable = {rmsnorm,       rmsnorm_backward, rope,    swiglu,        swiglu_backward, softmax,
+                               softmax_again, softmax_backward, add_exp, softmax_slopes};
 
 }  // namespace row
 

@@ -94,8 +94,7 @@ Result<Settings> parse_settings(const std::string &text) {
     return invalid("guide_torch: compute is \"" + s.compute + "\"; it is fp32, bf16 or int8");
   if (Result<> good = check_device(s); !good) return good.error();
   if (s.device == "cpu" && !s.compute.empty() && s.compute != "fp32" && s.role != "core")
-    return invalid("guide_torch: compute \"" + s.compute +
-                   "\" is for cores; a guide is trained and samples in fp32");
+    return invalid("guide_torch: compute \"" + s.compute + "\" is for cores; a guide is trained and samples in fp32");
   if (json.contains("lora")) {
     const Result<LoraSettings> lora = parse_lora(json["lora"].dump());
     if (!lora) return invalid("guide_torch: " + lora.error().message);

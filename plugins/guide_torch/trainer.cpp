@@ -75,8 +75,8 @@ size_t Trainer::typical_bytes(const Config &config, const Layout &layout, const 
   constexpr int64_t kRows = static_cast<int64_t>(kMicroRows);
   const size_t slots = std::min(kMaxSlots, static_cast<size_t>(threads));
   const size_t trained = (lora ? lora->layout() : layout).floats;
-  return sizeof(float) * (2 * trained + slots * (trained + Backward::workspace_floats(
-                                                              config, lora, {{kRows, kRows}, kRows})));
+  return sizeof(float) *
+         (2 * trained + slots * (trained + Backward::workspace_floats(config, lora, {{kRows, kRows}, kRows})));
 }
 
 // Memory of the slots, which stays for later steps. An error, and nothing taken, if it is not there.
@@ -93,9 +93,8 @@ Result<> Trainer::make_room(size_t slots, size_t workspace_floats, int64_t longe
   if (moments + gradients + workspaces > 0)
     if (const Result<> fits = check_memory(
             bytes(moments + gradients + workspaces), "this training step",
-            "optimizer " + gigabytes(bytes(moments)) + ", gradients " + gigabytes(bytes(gradients)) +
-                ", activations " + gigabytes(bytes(workspaces)) + " for sequences of up to " +
-                std::to_string(longest) + " tokens",
+            "optimizer " + gigabytes(bytes(moments)) + ", gradients " + gigabytes(bytes(gradients)) + ", activations " +
+                gigabytes(bytes(workspaces)) + " for sequences of up to " + std::to_string(longest) + " tokens",
             "free some, use fewer \"threads\", train with lora = {...}, or on shorter sequences");
         !fits)
       return fits;
@@ -181,7 +180,8 @@ Result<TrainStats> Trainer::step(const Version &version, const gcop_train_reques
   std::vector<std::optional<Error>> failed(slots);
   std::vector<LossSums> sums(slots);
   // More threads inside a slot only where its products are large enough to pay for the barriers.
-  const double work = static_cast<double>(layout_.count) * static_cast<double>(plan.decoder.rows) * static_cast<double>(batches.size());
+  const double work =
+      static_cast<double>(layout_.count) * static_cast<double>(plan.decoder.rows) * static_cast<double>(batches.size());
   const int threads =
       work > 2e10 * static_cast<double>(slots) ? std::max(1, crew_.size() / static_cast<int>(slots)) : 1;
   crew_.run(slots, [&](size_t slot, int) {

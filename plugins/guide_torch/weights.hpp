@@ -93,8 +93,8 @@ class Weights {
   void put(const std::string &name, std::shared_ptr<Arena> arena, std::shared_ptr<const Arena> base = nullptr,
            std::shared_ptr<Arena> adapter = nullptr);
   void use_compact(std::shared_ptr<const CompactWeights> compact);  // "current", from now on
-  void use_device(Place place);           // all versions, from now on
-  void changed(const std::string &name);  // its arena was written in place
+  void use_device(Place place);                                     // all versions, from now on
+  void changed(const std::string &name);                            // its arena was written in place
   Result<> copy(const std::string &from, const std::string &to);
   Result<> drop(const std::string &name);
   Error unknown(const std::string &name) const;

@@ -1,5 +1,5 @@
-// The guide engine's side of `./dev bench guide`: reads one piece of work a line as JSON, does it through the plugin's C
-// interfaces, and prints what it took as one JSON line. Models stay loaded between lines.
+// The guide engine's side of `./dev bench guide`: reads one piece of work a line as JSON, does it through the plugin's
+// C interfaces, and prints what it took as one JSON line. Models stay loaded between lines.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <chrono>
 #include <fstream>
@@ -15,9 +15,7 @@ namespace {
 using Json = nlohmann::json;
 using plugged::Model;
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Megabytes of this process: "VmRSS" now, "VmHWM" at most.
 double memory(const std::string &key) {

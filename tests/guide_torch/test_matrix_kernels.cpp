@@ -58,7 +58,8 @@ TEST_CASE("a matrix gives the same bits for one token and for many, in fp32 and 
                 size += std::fabs(term);
               }
               worst = std::max(
-                  worst, std::fabs(static_cast<double>(want[p * y_stride + static_cast<size_t>(r) * lanes + l]) - sum) / size);
+                  worst,
+                  std::fabs(static_cast<double>(want[p * y_stride + static_cast<size_t>(r) * lanes + l]) - sum) / size);
             }
         CHECK(worst < 1e-6);
 

@@ -58,7 +58,8 @@ TEST_CASE("memory does not grow over a thousand steps of sampling and training")
     const std::vector<int32_t> prompt = text(1 + random() % 60);
     std::vector<std::unique_ptr<Rollout>> rollouts;
     for (uint64_t i = 0; i < 2; ++i)
-      rollouts.push_back(m.start(prompt, {.max_tokens = static_cast<uint32_t>(1 + random() % 20), .temperature = 1, .seed = i}));
+      rollouts.push_back(
+          m.start(prompt, {.max_tokens = static_cast<uint32_t>(1 + random() % 20), .temperature = 1, .seed = i}));
     for (const auto &r : rollouts) {
       r->wait();
       REQUIRE_MESSAGE(r->status == GCOP_OK, r->error);
