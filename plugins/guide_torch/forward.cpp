@@ -61,7 +61,7 @@ void Forward::gemm(const Product &p, const float *x, int k, int rows, int begin,
 // Output rows of a product that one thread takes at a time: small enough that threads end together. With few tokens the
 // weights are what is waited for, and long runs of them are read fastest.
 int Forward::chunk_rows(int outputs, int parts) const {
-  if (rows_ <= kFewLanes) return std::clamp((outputs / (crew_.size() * 2) + 15) / 16 * 16, 16, 512);
+  if (rows_ <= kFewLanes) return std::clamp((outputs / (crew_.size() * 4) + 15) / 16 * 16, 16, 512);
   return std::clamp((outputs / (crew_.size() * parts) + 11) / 12 * 12, 12, 96);
 }
 
