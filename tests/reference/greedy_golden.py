@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Greedy completions and logits of Hugging Face transformers, as the reference for guide_torch's.
 
-    greedy_golden.py NAME MODEL.gguf OUT.json     OUT: tests/guide_torch/golden/greedy_smollm2.json, greedy_qwen05.json
+    greedy_golden.py NAME MODEL.gguf OUT.json [TOKENS]    OUT: tests/guide_torch/golden/greedy_smollm2.json, greedy_qwen05.json
 
-Writes {"model", "cases": [{"messages", "prompt", "tokens", "end"}], "logits": [{"case", "positions", "rows",
-"logsumexp"}]}, all in fp32. tokens: at most 256; end is "stop" (the last one ends the turn), "length", or "tie": the best
+Writes {"model", "most", "cases": [{"messages", "prompt", "tokens", "end"}], "logits": [{"case", "positions", "rows",
+"logsumexp"}]}, all in fp32. tokens: at most `most` (TOKENS, default 256); end is "stop" (the last one ends the turn), "length", or "tie": the best
 two logits of the next token lie within 1e-3, where rounding may decide and a comparison ends. logits: of every 997th
 token id, at positions of the case's prompt followed by its tokens.
 The committed files were made with torch 2.11 and transformers 5.17.
@@ -69,11 +69,11 @@ PROMPTS = [
     "Schreibe einen Satz \u00fcber M\u00fcnchen. \u00c0 bient\u00f4t! \u0441\u043f\u0430\u0441\u0438\u0431\u043e",
 ]
 SYSTEM = "You are a careful assistant. Keep answers short."
-TOKENS, NEAR_TIE, STRIDE = 256, 1e-3, 997
+NEAR_TIE, STRIDE = 1e-3, 997
 LOGIT_CASES = [0, 5, 17, 42]
 
 
-def greedy(model, prompts, stops):
+def greedy(model, prompts, stops, most):
     """Of each what can be compared, and why it ends there. All in one batch, padded on the left; one that has ended leaves."""
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
@@ -81,7 +81,7 @@ def greedy(model, prompts, stops):
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     tokens, ends, past, active = [[] for _ in prompts], ["length"] * len(prompts), None, list(range(len(prompts)))
     with torch.inference_mode():
-        for step in range(TOKENS):
+        for step in range(most):
             result = model(ids, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True,
                            logits_to_keep=1)
             past = result.past_key_values
@@ -104,12 +104,13 @@ def greedy(model, prompts, stops):
             if len(stay) < len(active):
                 past.batch_select_indices(torch.tensor(stay))
             active = [active[row] for row in stay]
-            print(f"token {step + 1}/{TOKENS}, {len(active)} active", file=sys.stderr, flush=True)
+            print(f"token {step + 1}/{most}, {len(active)} active", file=sys.stderr, flush=True)
     return list(zip(tokens, ends))
 
 
 def main() -> None:
     name, path, out = sys.argv[1:4]
+    most = int(sys.argv[4]) if len(sys.argv) > 4 else 256
     folder, file = os.path.split(os.path.abspath(path))
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).eval()
@@ -124,7 +125,7 @@ def main() -> None:
     stops = {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])}
     found = [None] * len(prompts)
     for chosen in ([i for i, p in enumerate(prompts) if (len(p) > 100) == long] for long in (True, False)):  # little padding
-        for i, row in zip(chosen, greedy(model, [prompts[i] for i in chosen], stops)):
+        for i, row in zip(chosen, greedy(model, [prompts[i] for i in chosen], stops, most)):
             found[i] = row
     cases = []
     for m, p, (t, end) in zip(conversations, prompts, found):
@@ -141,7 +142,7 @@ def main() -> None:
                        "logsumexp": [round(v, 5) for v in rows.logsumexp(-1).tolist()]})
     with open(out, "w", encoding="utf-8") as file:
         body = [",\n".join(json.dumps(row, ensure_ascii=True, separators=(",", ":")) for row in rows) for rows in (cases, logits)]
-        file.write('{"model": %s, "cases": [\n%s\n],\n"logits": [\n%s\n]}\n' % (json.dumps(name), *body))
+        file.write('{"model": %s, "most": %d, "cases": [\n%s\n],\n"logits": [\n%s\n]}\n' % (json.dumps(name), most, *body))
 
 
 if __name__ == "__main__":
