@@ -5,11 +5,11 @@
 
 namespace tiny {
 
-// All sequences of the request in one pass; adds to the gradients.
+// All sequences of the request in one pass; adds to the gradients. `recompute`: as for long sequences.
 inline LossSums one_pass(const Probe &probe, const gcop_train_request &request, const LossScale &scale,
-                         Arena &gradients) {
+                         Arena &gradients, bool recompute = false) {
   const PackedRows rows(request, 0, request.n);
-  const Backward::Plan plan{{static_cast<int64_t>(rows.tokens.size()), rows.longest()},
+  const Backward::Plan plan{{static_cast<int64_t>(rows.tokens.size()), rows.longest(), recompute},
                             static_cast<int64_t>(rows.targets.size())};
   const Config &config = probe.file->config();
   Arena workspace(Backward::workspace_floats(config, nullptr, plan));

@@ -2,6 +2,7 @@
 // storing weights (tests/reference/tiny_models.py).
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "one_pass.hpp"
@@ -15,7 +16,8 @@ using tiny::Probe;
 namespace {
 
 // The mean negative log-likelihood of tokens [from, end), as a training step computes it; adds to the gradients.
-double trained_loss(const Probe &probe, const std::vector<int32_t> &tokens, size_t from, size_t end, Arena &gradients) {
+double trained_loss(const Probe &probe, const std::vector<int32_t> &tokens, size_t from, size_t end, Arena &gradients,
+                    bool recompute = false) {
   std::vector<uint8_t> mask(tokens.size());
   std::fill(mask.begin() + static_cast<std::ptrdiff_t>(from), mask.begin() + static_cast<std::ptrdiff_t>(end), 1);
   const uint64_t offsets[] = {0, tokens.size()};
@@ -28,7 +30,7 @@ double trained_loss(const Probe &probe, const std::vector<int32_t> &tokens, size
   request.tokens = tokens.data();
   request.mask = mask.data();
   request.loss = &options;
-  return tiny::one_pass(probe, request, LossScale{1, end - from}, gradients).loss;
+  return tiny::one_pass(probe, request, LossScale{1, end - from}, gradients, recompute).loss;
 }
 
 }  // namespace
@@ -72,6 +74,9 @@ TEST_CASE("the loss and every parameter's gradient equal those of torch's autogr
     Arena gradients(probe.layout.floats);
     const double loss = trained_loss(probe, tokens, model["prompt"], tokens.size(), gradients);
     CHECK(loss == doctest::Approx(model["loss"].get<double>()).epsilon(1e-6));
+    Arena again(probe.layout.floats);  // layers computed a second time: the same bits
+    CHECK(trained_loss(probe, tokens, model["prompt"], tokens.size(), again, true) == loss);
+    CHECK(std::memcmp(again.data(), gradients.data(), gradients.size() * sizeof(float)) == 0);
     CHECK(model["gradients"].size() == probe.layout.parameters.size());
     for (const Parameter &p : probe.layout.parameters) {
       CAPTURE(p.name);
