@@ -113,12 +113,8 @@ void CompactWeights::show(ModelView &view) const {
   }
 }
 
-size_t CompactWeights::bytes() const {
-  size_t floats = 0;
-  for (const auto &rows : rows_)
-    for (const Arena *arena : {rows->values.get(), rows->scales.get(), rows->offsets.get()})
-      floats += arena ? arena->size() : 0;
-  return floats * sizeof(float);
+size_t CompactWeights::bytes(Form form, size_t weights) {
+  return form == Form::bf16 ? 2 * weights : weights + weights / kInt8Group * (sizeof(float) + sizeof(int32_t));
 }
 
 }  // namespace gcop::guide_torch

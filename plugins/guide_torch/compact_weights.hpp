@@ -36,7 +36,7 @@ class CompactWeights {
                                                             const float *embedding, const Read &read, Crew &crew);
   // The view computes with these from now on.
   void show(ModelView &view) const;
-  size_t bytes() const;
+  static size_t bytes(Form form, size_t weights);  // that so many weights take
 
  private:
   struct Rows {

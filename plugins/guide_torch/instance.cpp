@@ -86,14 +86,18 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
     parts.compute = self->device_->compute();
     // Of what is left, half; a guide also wants fp32 weights, gradients, two moments and room for activations.
     const size_t training = settings.role == "guide" ? parts.weights->layout().floats * 16 + (size_t{8} << 30) : 0;
-    const size_t free = self->device_->free_bytes(), block = parts.compute->block_bytes();
+    const size_t free = self->device_->free_bytes();
     const size_t spare = free > training ? (free - training) / 2 : 0;
     if (settings.kv_bytes == 0)
       parts.limits.kv_bytes =
-          std::max({spare, size_t{1} << 30, block * static_cast<size_t>(blocks_for(parts.limits.context))});
+          std::max({spare, size_t{1} << 30,
+                    parts.compute->block_bytes() * static_cast<size_t>(blocks_for(parts.limits.context))});
   } else {
     parts.compute = std::make_unique<CpuCompute>(config, parts.limits.context, *parts.crew, *kernels);
   }
+  if (const size_t block = parts.compute->block_bytes(); parts.limits.kv_bytes < block)
+    return invalid("guide_torch: kv_bytes is " + std::to_string(settings.kv_bytes) + "; one block of 16 tokens takes " +
+                   std::to_string(block));
   parts.tokenizer = self->tokenizer_.get();
   Json lora_info;
   if (settings.lora.rank > 0) {

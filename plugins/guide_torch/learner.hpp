@@ -8,6 +8,7 @@
 #include <gcop/plugin.h>
 
 #include "base/result.hpp"
+#include "loss.hpp"
 #include "weights.hpp"
 
 namespace gcop::guide_torch {
@@ -33,5 +34,9 @@ class Learner {
 
 // The number of masked tokens of a request that can be trained on, or what is wrong with it.
 Result<size_t> check_request(const gcop_train_request &request, int64_t vocab, int64_t context);
+// What gradients of this norm are multiplied with. The same 1e-6 as torch.nn.utils.clip_grad_norm_, so that both give
+// the same steps.
+double clip_scale(double norm, const gcop_train_request &request);
+TrainStats train_stats(const LossSums &sums, const gcop_train_request &request, size_t masked, double norm);
 
 }  // namespace gcop::guide_torch

@@ -36,6 +36,10 @@ Result<> choose_form(const Settings &s, OpenModel &m) {
   return Unit{};
 }
 
+CompactWeights::Form form_of(const OpenModel &m) {
+  return m.compute == "bf16" ? CompactWeights::Form::bf16 : CompactWeights::Form::int8;
+}
+
 Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenModel &m) {
   m.context = s.context > 0 ? std::min(s.context, m.config.context) : std::min<int64_t>(m.config.context, 8192);
   if (s.device != "cpu") {  // where keys, values and training are; the host keeps fp32 weights
@@ -46,9 +50,6 @@ Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenM
   const size_t block = KvPool::block_bytes(m.config);
   m.kv_bytes =
       s.kv_bytes > 0 ? s.kv_bytes : std::max(size_t{1} << 30, block * static_cast<size_t>(blocks_for(m.context)));
-  if (m.kv_bytes < block)
-    return invalid("guide_torch: kv_bytes is " + std::to_string(s.kv_bytes) + "; one block of 16 tokens takes " +
-                   std::to_string(block));
   size_t once = 0;  // fp32 values of the largest matrix, while it is made compact
   for (const Parameter &p : layout.parameters) {
     if (m.compute == "fp32" || !CompactWeights::takes(p)) {
@@ -56,12 +57,10 @@ Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenM
       continue;
     }
     once = std::max(once, p.count * sizeof(float));
-    m.bytes += m.compute == "bf16" ? 2 * p.count : p.count + p.count / kInt8Group * 8;
+    m.bytes += CompactWeights::bytes(form_of(m), p.count);
   }
-  if (m.config.tied && m.compute != "fp32") {
-    const size_t head = static_cast<size_t>(m.config.vocab * m.config.hidden);
-    m.bytes += m.compute == "bf16" ? 2 * head : head + head / kInt8Group * 8;
-  }
+  if (m.config.tied && m.compute != "fp32")
+    m.bytes += CompactWeights::bytes(form_of(m), static_cast<size_t>(m.config.vocab * m.config.hidden));
   const size_t weights = s.lora.rank > 0 ? 2 * m.bytes : m.bytes;
   std::string parts = "weights " + gigabytes(weights + once) + ", keys and values " + gigabytes(m.kv_bytes);
   std::string remedy = "free some, take a smaller model, or give keys and values less with \"kv_bytes\"";
@@ -119,10 +118,9 @@ Result<OpenModel> open_model(const Settings &s, Crew &crew) {
     std::copy_n(m.arena->data() + p.offset, p.count, out);
     return Unit{};
   };
-  const auto form = m.compute == "bf16" ? CompactWeights::Form::bf16 : CompactWeights::Form::int8;
   const float *const embedding = m.arena->data() + layout.parameters[layout.index("model.embed_tokens.weight")].offset;
   Result<std::shared_ptr<const CompactWeights>> made_compact =
-      CompactWeights::make(form, m.config, layout, embedding, read, crew);
+      CompactWeights::make(form_of(m), m.config, layout, embedding, read, crew);
   if (!made_compact) return made_compact.error();
   m.compact = std::move(*made_compact);
   m.identity += " " + m.compute;

@@ -18,8 +18,6 @@ namespace gcop::guide_torch {
 namespace {
 constexpr size_t kMicroRows = 1024;  // of one forward and backward; its activations set the peak memory
 constexpr size_t kMaxSlots = 4;      // each costs a gradient arena
-
-std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
 }  // namespace
 
 Trainer::Trainer(const Config &config, const Layout &layout, const Lora *lora, int64_t context, Crew &crew)
@@ -32,44 +30,6 @@ Trainer::Trainer(const Config &config, const Layout &layout, const Lora *lora, i
       optimizer_(trained_, crew) {}
 
 Trainer::~Trainer() = default;
-
-Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t context) {
-  if (r.n == 0) return invalid("a training step needs at least one sequence; it got none");
-  const gcop_loss_options &o = *r.loss;
-  if (o.objective > GCOP_OBJECTIVE_POLICY || o.reduction > GCOP_REDUCE_GRPO || o.ratio_level > GCOP_RATIO_SEQUENCE)
-    return invalid("unknown objective, reduction or ratio level in the loss options");
-  const bool policy = o.objective == GCOP_OBJECTIVE_POLICY;
-  if (policy && !r.advantages) return invalid("the policy objective needs advantages, one for each sequence");
-  if (policy && o.reduction == GCOP_REDUCE_DR_GRPO && o.max_len == 0)
-    return invalid("the reduction dr_grpo divides by max_len, which is 0; set it to the longest completion allowed");
-  if (policy && o.kl_beta != 0 && !r.ref_logprobs)
-    return invalid("kl_beta is " + std::to_string(o.kl_beta) +
-                   " but there are no ref_logprobs; score the reference first");
-  size_t masked = 0;
-  for (size_t i = 0; i < r.n; ++i) {
-    const uint64_t begin = r.offsets[i], end = r.offsets[i + 1];
-    if (end <= begin) return invalid(sequence(i) + " is empty");
-    if (end - begin > static_cast<uint64_t>(context))
-      return invalid(sequence(i) + " has " + std::to_string(end - begin) + " tokens and the context holds " +
-                     std::to_string(context));
-    if (r.mask[begin]) return invalid(sequence(i) + ": its first token is masked in, but nothing comes before it");
-    for (uint64_t j = begin; j < end; ++j) {
-      if (r.tokens[j] < 0 || r.tokens[j] >= vocab)
-        return invalid(sequence(i) + ": token id " + std::to_string(r.tokens[j]) + " is outside the vocabulary of " +
-                       std::to_string(vocab));
-      masked += r.mask[j] != 0;
-      for (const auto &[name, values] : {std::pair{"old_logprob", r.old_logprobs}, {"ref_logprob", r.ref_logprobs}})
-        if (r.mask[j] && values && !std::isfinite(values[j]))
-          return invalid(sequence(i) + ", token " + std::to_string(j - begin) + ": its " + name + " is " +
-                         std::to_string(values[j]) + "; a finite number is wanted");
-    }
-    if (policy && !std::isfinite(r.advantages[i]))
-      return invalid(sequence(i) + ": its advantage is " + std::to_string(r.advantages[i]) +
-                     "; a finite number is wanted");
-  }
-  if (masked == 0) return invalid("no token is masked in: there is nothing to train on");
-  return masked;
-}
 
 size_t Trainer::typical_bytes(const Config &config, const Layout &layout, const Lora *lora, int threads) {
   constexpr int64_t kRows = static_cast<int64_t>(kMicroRows);
@@ -231,16 +191,10 @@ Result<TrainStats> Trainer::step(const Version &version, const gcop_train_reques
       if (where.empty() && !all_finite(gradients + p.offset, p.count)) where = "; it begins with " + p.name;
     return Error{Code::invalid, "the gradient's norm is no finite number" + where + "; the weights are unchanged", {}};
   }
-  const double limit = r.optimizer->max_grad_norm;
-  // The same 1e-6 as torch.nn.utils.clip_grad_norm_, so that both give the same steps.
   Arena &trained = lora_ ? *version.adapter : *version.arena;
-  optimizer_.step(trained.data(), gradients, limit > 0 && norm > limit ? limit / (norm + 1e-6) : 1, *r.optimizer);
+  optimizer_.step(trained.data(), gradients, clip_scale(norm, r), *r.optimizer);
   if (lora_) lora_->merge(*version.base, *version.adapter, *version.arena, crew_);
-
-  const double tokens = static_cast<double>(*masked);
-  const bool policy = r.loss->objective == GCOP_OBJECTIVE_POLICY;
-  return TrainStats{all.loss, all.kl / tokens, all.entropy / tokens, all.clipped / tokens, policy ? all.ratio_max : 1,
-                    norm,     *masked};
+  return train_stats(all, r, *masked, norm);
 }
 
 }  // namespace gcop::guide_torch

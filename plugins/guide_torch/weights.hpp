@@ -75,7 +75,7 @@ struct Version {
   // Of a model trained through a low-rank adapter, else null: arena = base + the adapter's products (lora.hpp).
   std::shared_ptr<const Arena> base;
   std::shared_ptr<Arena> adapter;
-  std::shared_ptr<const CompactWeights> compact;  // or null; else the arena's matrices are not there
+  std::shared_ptr<const CompactWeights> compact;  // or null; else the arena's matrices count no more
   std::shared_ptr<const ModelView> view;
   std::shared_ptr<Placed> placed;  // or null: computed with where it is
   uint64_t number = 0;

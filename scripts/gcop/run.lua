@@ -29,7 +29,7 @@ function Run.new(o)
   }, Run)
   if o.budget_usd then gcop.store.set_budget(o.budget_usd) end
   local info = not gcop.planning and not gcop.checking and run.guide and run.guide:info() or {}
-  if info.training_bytes then
+  if (info.training_bytes or 0) > 0 then
     gcop.log(("memory of the guide: weights %.1f GB, keys and values up to %.1f GB, training up to %.1f GB"):format(
       info.bytes / 1e9, info.kv_bytes / 1e9, info.training_bytes / 1e9))
   end

@@ -106,6 +106,19 @@ struct Batch {  // ragged training data
     for (int32_t t : completion) tokens.push_back(t), mask.push_back(1);
     offsets.push_back(tokens.size());
   }
+  gcop_train_request request(const gcop_loss_options &loss) const {  // while both live
+    gcop_train_request q{};
+    q.struct_size = sizeof q;
+    q.n = offsets.size() - 1;
+    q.offsets = offsets.data();
+    q.tokens = tokens.data();
+    q.mask = mask.data();
+    q.old_logprobs = old_logprobs.empty() ? nullptr : old_logprobs.data();
+    q.ref_logprobs = ref_logprobs.empty() ? nullptr : ref_logprobs.data();
+    q.advantages = advantages.empty() ? nullptr : advantages.data();
+    q.loss = &loss;
+    return q;
+  }
 };
 
 struct Plain {
@@ -237,17 +250,8 @@ class Model {
     struct Training : Pending {
       Trained out;
     } p;
-    gcop_train_request q{};
-    q.struct_size = sizeof q;
-    q.n = b.offsets.size() - 1;
-    q.offsets = b.offsets.data();
-    q.tokens = b.tokens.data();
-    q.mask = b.mask.data();
-    q.old_logprobs = b.old_logprobs.empty() ? nullptr : b.old_logprobs.data();
-    q.ref_logprobs = b.ref_logprobs.empty() ? nullptr : b.ref_logprobs.data();
-    q.advantages = b.advantages.empty() ? nullptr : b.advantages.data();
+    gcop_train_request q = b.request(loss);
     q.expect_version = expect;
-    q.loss = &loss;
     q.optimizer = &optimizer;
     guide->train(raw, &q, &p.op, [](const gcop_op *op, const gcop_train_result *r) {
       auto &me = static_cast<Training &>(Pending::of(op));

@@ -44,6 +44,25 @@ std::string refusal(const std::string &config) {
   }
 }
 
+// The smallest dot product of normed embeddings in fp32 and in `compute`, over 21 texts; alone they are what they are
+// in the batch.
+double least_agreement(const std::string &sizes, const std::string &compute) {
+  const Model exact(sizes + "fp32\"}"), small(sizes + compute + "\"}");
+  std::vector<std::string> texts;
+  for (int i = 0; i < 21; ++i) texts.push_back("text number " + std::to_string(i * 7919) + std::string(i, 'x'));
+  const std::vector<float> a = embed(exact, texts), b = embed(small, texts);
+  const size_t dim = a.size() / texts.size();
+  double least = 1;
+  for (size_t t = 0; t < texts.size(); ++t) {
+    double dot = 0;
+    for (size_t i = 0; i < dim; ++i) dot += a[t * dim + i] * b[t * dim + i];
+    least = std::min(least, dot);
+    const std::vector<float> alone = embed(small, {texts[t]});
+    CHECK(std::equal(alone.begin(), alone.end(), b.begin() + static_cast<long>(t * dim)));
+  }
+  return least;
+}
+
 }  // namespace
 
 TEST_CASE("7-bit products equal plain loops over the same integers, at the ends of the range too") {
@@ -108,19 +127,7 @@ TEST_CASE("7-bit products equal plain loops over the same integers, at the ends 
 TEST_CASE("a core with rounded weights is close to fp32, and the same alone and in a batch") {
   const std::string sizes =
       R"({"random":{"layers":3,"hidden":80,"heads":5,"kv_heads":5,"intermediate":168},"role":"core","name":"t","compute":")";
-  const Model exact(sizes + "fp32\"}"), small(sizes + "bf16\"}");
-  std::vector<std::string> texts;
-  for (int i = 0; i < 21; ++i) texts.push_back("text number " + std::to_string(i * 7919) + std::string(i, 'x'));
-  const std::vector<float> a = embed(exact, texts), b = embed(small, texts);
-  const size_t dim = a.size() / texts.size();
-  double least = 1;
-  for (size_t t = 0; t < texts.size(); ++t) {
-    double dot = 0;
-    for (size_t i = 0; i < dim; ++i) dot += a[t * dim + i] * b[t * dim + i];
-    least = std::min(least, dot);
-    const std::vector<float> alone = embed(small, {texts[t]});
-    CHECK(std::equal(alone.begin(), alone.end(), b.begin() + static_cast<long>(t * dim)));
-  }
+  const double least = least_agreement(sizes, "bf16");
   CHECK(least > 0.9999);
   CHECK(least < 0.999999999);  // it did compute otherwise
   CHECK(refusal(R"({"random":{},"compute":"bf16"})").find("is for cores") != std::string::npos);
@@ -130,19 +137,7 @@ TEST_CASE("a core with rounded weights is close to fp32, and the same alone and 
 TEST_CASE("a core in 7 bits is close to fp32, the same alone and in a batch, and only for cores") {
   const std::string sizes =
       R"({"random":{"layers":3,"hidden":96,"heads":6,"kv_heads":2,"intermediate":160},"role":"core","name":"t","compute":")";
-  const Model exact(sizes + "fp32\"}"), small(sizes + "int8\"}");
-  std::vector<std::string> texts;
-  for (int i = 0; i < 21; ++i) texts.push_back("text number " + std::to_string(i * 7919) + std::string(i, 'x'));
-  const std::vector<float> a = embed(exact, texts), b = embed(small, texts);
-  const size_t dim = a.size() / texts.size();
-  double least = 1;
-  for (size_t t = 0; t < texts.size(); ++t) {
-    double dot = 0;
-    for (size_t i = 0; i < dim; ++i) dot += a[t * dim + i] * b[t * dim + i];
-    least = std::min(least, dot);
-    const std::vector<float> alone = embed(small, {texts[t]});
-    CHECK(std::equal(alone.begin(), alone.end(), b.begin() + static_cast<long>(t * dim)));
-  }
+  const double least = least_agreement(sizes, "int8");
   CHECK(least > 0.999);
   CHECK(least < 0.9999999);  // it did compute otherwise
 

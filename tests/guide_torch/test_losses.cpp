@@ -58,18 +58,18 @@ gcop_loss_options options_of(const json &c, uint32_t max_len, const json &clip) 
   return o;
 }
 
+// What a case trains on, of the reference's sequences; a case that does not say is off policy.
+std::pair<Batch, gcop_loss_options> case_of(const json &reference, const json &c) {
+  Batch b = batch_of(reference["sequences"], c["scaling"]);
+  const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
+  if (!c.value("old", true)) b.old_logprobs.clear();
+  if (o.kl_beta == 0) b.ref_logprobs.clear();
+  return {std::move(b), o};
+}
+
 // The whole gradient, which the plugin keeps to itself.
 void gradient_of(const tiny::Probe &probe, const Batch &b, const gcop_loss_options &o, Arena &gradients) {
-  gcop_train_request q{};
-  q.struct_size = sizeof q;
-  q.n = b.offsets.size() - 1;
-  q.offsets = b.offsets.data();
-  q.tokens = b.tokens.data();
-  q.mask = b.mask.data();
-  q.old_logprobs = b.old_logprobs.empty() ? nullptr : b.old_logprobs.data();
-  q.ref_logprobs = b.ref_logprobs.empty() ? nullptr : b.ref_logprobs.data();
-  q.advantages = b.advantages.data();
-  q.loss = &o;
+  const gcop_train_request q = b.request(o);
   size_t masked = 0;
   for (uint8_t m : b.mask) masked += m;
   tiny::one_pass(probe, q, LossScale{q.n, masked}, gradients);
@@ -98,10 +98,7 @@ TEST_CASE("losses, gradients and steps equal the reference's, from rewards on") 
   REQUIRE(reference["cases"].size() == 127);
   for (const json &c : reference["cases"]) {
     CAPTURE(c.dump());
-    Batch b = batch_of(reference["sequences"], c["scaling"]);
-    const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
-    if (!c["old"].get<bool>()) b.old_logprobs.clear();
-    if (o.kl_beta == 0) b.ref_logprobs.clear();
+    const auto [b, o] = case_of(reference, c);
     const Trained t = m.train(b, o, Model::adamw(0));  // measures and changes nothing
     REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
     const auto same = [&](double ours, const char *what) {
@@ -156,10 +153,7 @@ TEST_CASE("losses and gradient norms on the device's path equal the reference's"
   const Model m(on_device(json{{"model", directory.path()}, {"threads", 2}}.dump(), "fp32"));
   for (const json &c : reference["cases"]) {
     CAPTURE(c.dump());
-    Batch b = batch_of(reference["sequences"], c["scaling"]);
-    const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
-    if (!c["old"].get<bool>()) b.old_logprobs.clear();
-    if (o.kl_beta == 0) b.ref_logprobs.clear();
+    const auto [b, o] = case_of(reference, c);
     const Trained t = m.train(b, o, Model::adamw(0));
     REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
     CHECK(std::abs(t.result.loss - c["loss"].get<double>()) <= 1e-4);
@@ -174,9 +168,7 @@ TEST_CASE("one step of TRL's GRPOTrainer and SFTTrainer on the same batch: the s
   REQUIRE(trl["grpo"].size() == 24);
   for (const json &c : trl["grpo"]) {
     CAPTURE(c.dump());
-    Batch b = batch_of(reference["sequences"], c["scaling"]);
-    const gcop_loss_options o = options_of(c, reference["max_len"], reference["clips"][c["clip"].get<std::string>()]);
-    if (o.kl_beta == 0) b.ref_logprobs.clear();
+    const auto [b, o] = case_of(reference, c);
     const Trained t = m.train(b, o, Model::adamw(0));
     REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
     CHECK(std::abs(t.result.loss - c["loss"].get<double>()) <= 1e-5);

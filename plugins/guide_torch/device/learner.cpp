@@ -46,21 +46,17 @@ class DeviceLearner : public Learner {
       if (!std::isfinite(sums.loss))
         return Error{Code::invalid,
                      "the loss is " + std::to_string(sums.loss) +
-                         ": advantages, old_logprobs or the weights hold no finite numbers; the weights are unchanged",
+                         ": the weights have diverged, or a ratio to old_logprobs or ref_logprobs is too large; the "
+                         "weights are unchanged",
                      {}};
     }
     const double norm = gradient_norm();
     if (!std::isfinite(norm))
       return Error{Code::invalid, "the gradient's norm is no finite number; the weights are unchanged", {}};
-    const double limit = r.optimizer->max_grad_norm;
-    update(model, master, limit > 0 && norm > limit ? limit / (norm + 1e-6) : 1, *r.optimizer);
+    update(model, master, clip_scale(norm, r), *r.optimizer);
     model.changed();
     b_->check();
-    const auto tokens = static_cast<double>(*masked);
-    const bool policy = r.loss->objective == GCOP_OBJECTIVE_POLICY;
-    return TrainStats{
-        sums.loss, sums.kl / tokens, sums.entropy / tokens, sums.clipped / tokens, policy ? sums.ratio_max : 1,
-        norm,      *masked};
+    return train_stats(sums, r, *masked, norm);
   }
 
   void reset_optimizer() override {
