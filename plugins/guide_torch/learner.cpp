@@ -54,8 +54,8 @@ double clip_scale(double norm, const gcop_train_request &r) {
 TrainStats train_stats(const LossSums &sums, const gcop_train_request &r, size_t masked, double norm) {
   const double tokens = static_cast<double>(masked);
   const bool policy = r.loss->objective == GCOP_OBJECTIVE_POLICY;
-  return {sums.loss, sums.kl / tokens, sums.entropy / tokens, sums.clipped / tokens, policy ? sums.ratio_max : 1,
-          norm,      masked};
+  return {sums.loss, sums.kl / tokens, sums.entropy / tokens, sums.clipped / tokens, policy ? sums.ratio_max : 1, norm,
+          masked};
 }
 
 }  // namespace gcop::guide_torch

@@ -103,17 +103,8 @@ void softmax(float *scores, size_t ld, size_t rows, size_t seen, size_t columns,
   for (size_t r = 0; r < rows; ++r, scores += ld) {
     const size_t n = seen + r, padded = (n + L - 1) / L * L;
     for (size_t t = n; t < padded; ++t) scores[t] = -INFINITY;
-    Vec top = load(scores);
-    for (size_t t = L; t < padded; t += L) top = vmax(top, load(scores + t));
-    float max = top[0];
-    for (int l = 1; l < L; ++l) max = std::max(max, top[l]);
-    Vec sums = {};
-    for (size_t t = 0; t < padded; t += L) {
-      const Vec e = vexp(load(scores + t) - max);
-      sums += e;
-      store(scores + t, e);
-    }
-    const float sum = add_lanes(sums), inverse = 1.0f / sum;
+    const auto [max, sum] = exp_in_place(scores, padded);
+    const float inverse = 1.0f / sum;
     for (size_t t = 0; t < padded; t += L) store(scores + t, load(scores + t) * inverse);
     for (size_t t = padded; t < columns; ++t) scores[t] = 0;
     lse[r * lse_stride] = max + std::log(sum);

@@ -1,0 +1,286 @@
+// Matrix products of kernels_body.hpp in fp32 and bf16: panels of tokens, and a few tokens alone with the same bits.
+#pragma once
+#include "vector_body.hpp"
+
+namespace gcop::guide_torch {
+namespace {
+
+// R weight rows against P panels over k inputs; sums go on from y unless `fresh`.
+template <int R, int P>
+inline void tile(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+                 bool fresh, const float *bias) {
+  Vec acc[R][P];
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p) acc[r][p] = fresh ? splat(bias ? bias[r] : 0.0f) : load(y + p * y_stride + r * L);
+  int i = 0;
+  for (; i + 16 <= k; i += 16) {
+    for (int r = 0; r < R; ++r) _mm_prefetch(reinterpret_cast<const char *>(w + (R + r) * ldw + i), _MM_HINT_T0);
+#pragma GCC unroll 4
+    for (int j = i; j < i + 16; ++j) {
+      Vec in[P];
+      for (int p = 0; p < P; ++p) in[p] = load(x + p * x_stride + static_cast<size_t>(j) * L);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        const Vec b = splat(w[r * ldw + j]);
+        for (int p = 0; p < P; ++p) acc[r][p] = fused(b, in[p], acc[r][p]);
+      }
+    }
+  }
+  for (; i < k; ++i) {
+    for (int p = 0; p < P; ++p) {
+      const Vec in = load(x + p * x_stride + static_cast<size_t>(i) * L);
+      for (int r = 0; r < R; ++r) acc[r][p] = fused(splat(w[r * ldw + i]), in, acc[r][p]);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p) store(y + p * y_stride + r * L, acc[r][p]);
+}
+
+template <int P>
+inline void rows(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+                 bool fresh, const float *bias, int n) {
+  constexpr int kRows = P == 1 ? 12 : 6;
+  int i = 0;
+  for (; i + kRows <= n; i += kRows)
+    tile<kRows, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+  for (; i + 4 <= n; i += 4)
+    tile<4, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+  for (; i < n; ++i)
+    tile<1, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+}
+
+void gemm(const float *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+          int panels, int begin, int end) {
+  constexpr int kDepth = 512;  // a panel's slice of 512 inputs stays in the first-level cache over all rows
+  const size_t ldw = static_cast<size_t>(k);
+  for (int from = 0; from < k; from += kDepth) {
+    const int depth = std::min(kDepth, k - from);
+    const bool fresh = from == 0;
+    int p = 0;
+    for (; p + 2 <= panels; p += 2)
+      rows<2>(w + begin * ldw + from, ldw, x + p * x_stride + static_cast<size_t>(from) * L, x_stride,
+              y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
+              end - begin);
+    if (p < panels)
+      rows<1>(w + begin * ldw + from, ldw, x + p * x_stride + static_cast<size_t>(from) * L, x_stride,
+              y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
+              end - begin);
+  }
+}
+
+inline float widened(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float f;
+  std::memcpy(&f, &wide, 4);
+  return f;
+}
+inline __m256 load8(const float *p) { return _mm256_loadu_ps(p); }
+inline __m256 load8(const uint16_t *p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// A few rows are widened at a time and then go through the fp32 tiles, all panels of them.
+void gemm_bf16(const uint16_t *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
+               int panels, int begin, int end) {
+  constexpr int kDepth = 512, kRows = 12;
+  float wide[kRows * kDepth];
+  for (int from = 0; from < k; from += kDepth) {
+    const int depth = std::min(kDepth, k - from);
+    for (int row = begin; row < end; row += kRows) {
+      const int n = std::min(kRows, end - row);
+      for (int r = 0; r < n; ++r) {
+        const uint16_t *in = w + static_cast<size_t>(row + r) * k + from;
+        int i = 0;
+        for (; i + 8 <= depth; i += 8) _mm256_storeu_ps(wide + r * kDepth + i, load8(in + i));
+        for (; i < depth; ++i) wide[r * kDepth + i] = widened(in[i]);
+      }
+      const float *const b = bias ? bias + row : nullptr;
+      const float *const at = x + static_cast<size_t>(from) * L;
+      float *const to = y + static_cast<size_t>(row) * L;
+      int p = 0;
+      for (; p + 2 <= panels; p += 2)
+        rows<2>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, y_stride, depth, from == 0, b, n);
+      if (p < panels)
+        rows<1>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, y_stride, depth, from == 0, b, n);
+    }
+  }
+}
+
+// 8 x 8 floats, rows against columns.
+inline void transpose8(__m256 (&r)[8]) {
+  __m256 t[8], u[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+
+// The next rows lie right behind these; they are fetched in one stream, evenly while these are computed.
+inline void prefetch_ahead(const void *from, size_t bytes) {
+  for (size_t b = 0; b < bytes; b += 64) _mm_prefetch(static_cast<const char *>(from) + b, _MM_HINT_T1);
+}
+
+// G groups of 8 rows against A tokens, x [A][k]: a vector holds one input's weights for 8 rows, so each row's sum is
+// taken in the order of the panels' tiles.
+template <int G, int A, class Weight>
+inline void gemv_rows(const Weight *w, const float *bias, const float *x, float *y, int k) {
+  __m256 acc[G][A];
+  for (int g = 0; g < G; ++g)
+    for (int a = 0; a < A; ++a) acc[g][a] = bias ? _mm256_loadu_ps(bias + g * 8) : _mm256_setzero_ps();
+  const size_t ldw = static_cast<size_t>(k);
+  int i = 0;
+  for (; i + 8 <= k; i += 8) {
+    prefetch_ahead(w + G * 8 * (ldw + static_cast<size_t>(i)), G * 8 * 8 * sizeof(Weight));
+    for (int g = 0; g < G; ++g) {
+      __m256 r[8];
+      for (int j = 0; j < 8; ++j) {
+        r[j] = load8(w + (g * 8 + j) * ldw + i);
+      }
+      transpose8(r);
+      for (int j = 0; j < 8; ++j)
+        for (int a = 0; a < A; ++a)
+          acc[g][a] = _mm256_fmadd_ps(r[j], _mm256_broadcast_ss(x + a * k + i + j), acc[g][a]);
+    }
+  }
+  for (; i < k; ++i)
+    for (int g = 0; g < G; ++g) {
+      float column[8];
+      for (int j = 0; j < 8; ++j) {
+        const Weight v = w[(g * 8 + j) * ldw + i];
+        if constexpr (sizeof(Weight) == 4)
+          column[j] = v;
+        else
+          column[j] = widened(v);
+      }
+      for (int a = 0; a < A; ++a)
+        acc[g][a] = _mm256_fmadd_ps(_mm256_loadu_ps(column), _mm256_set1_ps(x[a * k + i]), acc[g][a]);
+    }
+  for (int g = 0; g < G; ++g)
+    for (int a = 0; a < A; ++a) {
+      float out[8];
+      _mm256_storeu_ps(out, acc[g][a]);
+      for (int j = 0; j < 8; ++j) y[static_cast<size_t>(g * 8 + j) * L + a] = out[j];
+    }
+}
+
+// 16 rows of bf16 at once: transposed as they are stored, half the shuffles of fp32, and widened by a zero below.
+template <int A>
+inline void gemv_rows_bf16(const uint16_t *w, const float *bias, const float *x, float *y, int k) {
+  // A vector holds rows 0-3 and 8-11, or 4-7 and 12-15.
+  constexpr int kFirst[2][2] = {{0, 8}, {4, 12}};
+  __m256 acc[2][A];
+  for (int half = 0; half < 2; ++half)
+    for (int a = 0; a < A; ++a)
+      acc[half][a] = bias ? _mm256_set_m128(_mm_loadu_ps(bias + kFirst[half][1]), _mm_loadu_ps(bias + kFirst[half][0]))
+                          : _mm256_setzero_ps();
+  const size_t ldw = static_cast<size_t>(k);
+  const __m256i zero = _mm256_setzero_si256();
+  const auto take = [&](__m256i column, int i) {
+    const __m256 low = _mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, column)),
+                 high = _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, column));
+    for (int a = 0; a < A; ++a) {
+      const __m256 in = _mm256_broadcast_ss(x + a * k + i);
+      acc[0][a] = _mm256_fmadd_ps(low, in, acc[0][a]);
+      acc[1][a] = _mm256_fmadd_ps(high, in, acc[1][a]);
+    }
+  };
+  int i = 0;
+  for (; i + 8 <= k; i += 8) {
+    prefetch_ahead(w + 16 * (ldw + static_cast<size_t>(i)), 16 * 8 * sizeof(uint16_t));
+    __m256i r[8], t[8];
+    for (int j = 0; j < 8; ++j) {
+      const uint16_t *const from = w + j * ldw + i;
+      r[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))),
+                                     _mm_loadu_si128(reinterpret_cast<const __m128i *>(from + 8 * ldw)), 1);
+    }
+    for (int j = 0; j < 8; j += 2) {
+      t[j] = _mm256_unpacklo_epi16(r[j], r[j + 1]);
+      t[j + 1] = _mm256_unpackhi_epi16(r[j], r[j + 1]);
+    }
+    for (int j = 0; j < 8; j += 4) {
+      r[j] = _mm256_unpacklo_epi32(t[j], t[j + 2]);
+      r[j + 1] = _mm256_unpackhi_epi32(t[j], t[j + 2]);
+      r[j + 2] = _mm256_unpacklo_epi32(t[j + 1], t[j + 3]);
+      r[j + 3] = _mm256_unpackhi_epi32(t[j + 1], t[j + 3]);
+    }
+    for (int j = 0; j < 4; ++j) {
+      take(_mm256_unpacklo_epi64(r[j], r[j + 4]), i + 2 * j);
+      take(_mm256_unpackhi_epi64(r[j], r[j + 4]), i + 2 * j + 1);
+    }
+  }
+  for (; i < k; ++i) {
+    alignas(32) uint16_t column[16];
+    for (int j = 0; j < 16; ++j) column[j] = w[j * ldw + i];
+    take(_mm256_load_si256(reinterpret_cast<const __m256i *>(column)), i);
+  }
+  for (int half = 0; half < 2; ++half)
+    for (int a = 0; a < A; ++a) {
+      float out[8];
+      _mm256_storeu_ps(out, acc[half][a]);
+      for (int j = 0; j < 8; ++j) y[static_cast<size_t>(kFirst[half][j / 4] + j % 4) * L + a] = out[j];
+    }
+}
+
+template <int A, class Weight>
+void gemv_lanes(const Weight *w, const float *bias, const float *x, float *y, int k, int begin, int end) {
+  const auto go = [&]<int G>(std::integral_constant<int, G>, int row) {
+    const Weight *const from = w + static_cast<size_t>(row) * k;
+    const float *const b = bias ? bias + row : nullptr;
+    float *const to = y + static_cast<size_t>(row) * L;
+    if constexpr (G == 2 && sizeof(Weight) == 2)
+      gemv_rows_bf16<A>(from, b, x, to, k);
+    else
+      gemv_rows<G, A>(from, b, x, to, k);
+  };
+  int row = begin;
+  for (; row + 16 <= end; row += 16) go(std::integral_constant<int, 2>{}, row);
+  for (; row + 8 <= end; row += 8) go(std::integral_constant<int, 1>{}, row);
+  if (row == end) return;
+  if (end - begin >= 8) return go(std::integral_constant<int, 1>{}, end - 8);  // some rows once more: the same numbers
+  for (; row < end; ++row)
+    for (int a = 0; a < A; ++a) {
+      float sum = bias ? bias[row] : 0.0f;
+      for (int i = 0; i < k; ++i) {
+        const Weight v = w[static_cast<size_t>(row) * k + i];
+        if constexpr (sizeof(Weight) == 4)
+          sum = std::fma(v, x[a * k + i], sum);
+        else
+          sum = std::fma(widened(v), x[a * k + i], sum);
+      }
+      y[static_cast<size_t>(row) * L + a] = sum;
+    }
+}
+
+template <class Weight>
+void gemv_of(const Weight *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
+  thread_local std::vector<float> flat;  // x without the empty lanes
+  flat.resize(static_cast<size_t>(lanes) * k);
+  for (int i = 0; i < k; ++i)
+    for (int a = 0; a < lanes; ++a) flat[static_cast<size_t>(a) * k + i] = x[static_cast<size_t>(i) * L + a];
+  switch (lanes) {
+    case 1: return gemv_lanes<1>(w, bias, flat.data(), y, k, begin, end);
+    case 2: return gemv_lanes<2>(w, bias, flat.data(), y, k, begin, end);
+    case 3: return gemv_lanes<3>(w, bias, flat.data(), y, k, begin, end);
+    default: return gemv_lanes<4>(w, bias, flat.data(), y, k, begin, end);
+  }
+}
+void gemv(const float *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
+  gemv_of(w, bias, x, y, k, lanes, begin, end);
+}
+void gemv_bf16(const uint16_t *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
+  gemv_of(w, bias, x, y, k, lanes, begin, end);
+}
+
+}  // namespace
+}  // namespace gcop::guide_torch
