@@ -5,13 +5,13 @@
 #include <cstring>
 #include <span>
 
-#include "blas.hpp"
+#include "draw.hpp"
 
 namespace gcop::guide_torch {
 
 namespace {
 
-constexpr size_t kSlice = 1024;                    // of the vocabulary
+constexpr size_t kSlice = 10 * kHeadChunk;         // of the vocabulary
 constexpr size_t kLogitFloats = size_t{24} << 20;  // of one chunk of logits
 
 size_t chunk_of(const Config &config, int64_t targets) {
@@ -30,6 +30,8 @@ size_t sequence_end(const gcop_train_request &r, const PackedRows &rows, size_t 
       rows.targets.begin());
 }
 
+size_t chunks_of(const Config &config) { return (static_cast<size_t>(config.vocab) + kHeadChunk - 1) / kHeadChunk; }
+
 size_t line(size_t floats) { return (floats + 15) / 16 * 16; }
 
 }  // namespace
@@ -38,16 +40,16 @@ size_t Backward::workspace_floats(const Config &config, const Lora *lora, const 
   const size_t hidden = static_cast<size_t>(config.hidden);
   return Decoder::workspace_floats(config, lora, plan.decoder) + line(static_cast<size_t>(plan.decoder.rows) * hidden) +
          2 * line(static_cast<size_t>(plan.targets) * hidden) +
-         line(chunk_of(config, plan.targets) * static_cast<size_t>(config.vocab));
+         line(chunk_of(config, plan.targets) * static_cast<size_t>(config.vocab)) +
+         line(chunk_of(config, plan.targets) * chunks_of(config) * sizeof(LogitStats) / sizeof(float));
 }
 
-Backward::Backward(const TrainedModel &model, const RowKernels &kernels, const Plan &plan, float *workspace,
-                   int threads)
+Backward::Backward(const TrainedModel &model, const Kernels &kernels, const Plan &plan, float *workspace, Crew &crew)
     : model_(model),
-      kernels_(kernels),
-      decoder_(model, kernels, plan.decoder, workspace),
+      kernels_(*kernels.rows),
+      products_(kernels, crew),
+      decoder_(model, kernels, products_, plan.decoder, workspace),
       chunk_(chunk_of(model.config, plan.targets)) {
-  blas_threads(threads);
   const size_t hidden = static_cast<size_t>(model.config.hidden);
   const Parameter &head =
       model.layout.parameters[model.layout.index(model.config.tied ? "model.embed_tokens.weight" : "lm_head.weight")];
@@ -57,6 +59,7 @@ Backward::Backward(const TrainedModel &model, const RowKernels &kernels, const P
   picked_ = d_states_ + line(static_cast<size_t>(plan.decoder.rows) * hidden);
   d_picked_ = picked_ + line(static_cast<size_t>(plan.targets) * hidden);
   logits_ = d_picked_ + line(static_cast<size_t>(plan.targets) * hidden);
+  stats_ = reinterpret_cast<LogitStats *>(logits_ + line(chunk_ * static_cast<size_t>(model.config.vocab)));
 }
 
 // Work on the vocabulary in slices of kSlice: [slice][target][kSlice], so that a slice of logits is still in the cache
@@ -68,23 +71,27 @@ void Backward::each_slice(size_t count, Work work) const {
     work(logits_ + begin * count, begin, std::min(kSlice, vocab - begin), begin * hidden);
 }
 
-// Logits of targets [from, from + count), their log-sum-exp and the targets' log-probabilities.
+// Logits of targets [from, from + count), their log-sum-exp and the targets' log-probabilities, as the sampler's head
+// and log_sum_exp() have them.
 void Backward::head_forward(const PackedRows &rows, size_t from, size_t count, const gcop_train_request &r) {
   const int64_t hidden = model_.config.hidden, n = static_cast<int64_t>(count);
-  std::vector<float> max(count, -INFINITY);
-  std::vector<double> sum(count);
+  const size_t chunks = chunks_of(model_.config);
   each_slice(count, [&](float *logits, size_t begin, size_t size, size_t at) {
-    gemm_nt(n, static_cast<int64_t>(size), hidden, 1, {picked_ + from * static_cast<size_t>(hidden), hidden},
-            {head_ + at, hidden}, 0, {logits, static_cast<int64_t>(size)});
+    products_.nt(n, static_cast<int64_t>(size), hidden, {picked_ + from * static_cast<size_t>(hidden), hidden},
+                 {head_ + at, hidden}, false, {logits, static_cast<int64_t>(size)});
     for (size_t i = 0; i < count; ++i) {
-      kernels_.add_exp(logits + i * size, size, &max[i], &sum[i]);
+      const float *const row = logits + i * size;
+      LogitStats *stats = stats_ + i * chunks + begin / kHeadChunk;
+      for (size_t c = 0; c < size; c += kHeadChunk, ++stats)
+        kernels_.chunk_sum(row + c, static_cast<int>(std::min<size_t>(kHeadChunk, size - c)), &stats->max, &stats->sum);
       const size_t target = static_cast<size_t>(r.tokens[rows.targets[from + i]]) - begin;
-      if (target < size) logprobs_[from + i] = logits[i * size + target];
+      if (target < size) logprobs_[from + i] = row[target];
     }
   });
   for (size_t i = 0; i < count; ++i) {
-    lse_[from + i] = static_cast<float>(static_cast<double>(max[i]) + std::log(sum[i]));
-    logprobs_[from + i] -= lse_[from + i];
+    const double lse = log_sum_exp({nullptr, stats_ + i * chunks, 1, static_cast<int>(model_.config.vocab)});
+    lse_[from + i] = static_cast<float>(lse);
+    logprobs_[from + i] = static_cast<float>(logprobs_[from + i] - lse);
   }
 }
 
@@ -100,9 +107,9 @@ void Backward::head_backward(const PackedRows &rows, size_t from, size_t count, 
       const size_t target = static_cast<size_t>(r.tokens[rows.targets[from + i]]) - begin;
       if (target < size) logits[i * size + target] += slope;
     }
-    gemm_nn(n, hidden, width, 1, {logits, width}, {head_ + at, hidden}, begin > 0 ? 1 : 0,
-            {d_picked_ + picked, hidden});
-    if (d_head_) gemm_tn(width, hidden, n, 1, {logits, width}, {picked_ + picked, hidden}, 1, {d_head_ + at, hidden});
+    products_.nn(n, hidden, width, {logits, width}, {head_ + at, hidden}, begin > 0, {d_picked_ + picked, hidden});
+    if (d_head_)
+      products_.tn(width, hidden, n, {logits, width}, {picked_ + picked, hidden}, true, {d_head_ + at, hidden});
   });
 }
 

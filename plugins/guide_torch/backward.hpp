@@ -20,8 +20,8 @@ class Backward {
   };
   static size_t workspace_floats(const Config &config, const Lora *lora, const Plan &plan);
 
-  // `threads` of BLAS for the calling thread; `workspace` as Decoder has it.
-  Backward(const TrainedModel &model, const RowKernels &kernels, const Plan &plan, float *workspace, int threads);
+  // `crew`: the calling thread's own; `workspace` as Decoder has it.
+  Backward(const TrainedModel &model, const Kernels &kernels, const Plan &plan, float *workspace, Crew &crew);
 
   // Adds the gradients of `rows`, which are sequences of the checked request.
   Result<> run(const gcop_train_request &request, const PackedRows &rows, const LossScale &scale);
@@ -39,11 +39,13 @@ class Backward {
 
   const TrainedModel model_;
   const RowKernels &kernels_;
+  Products products_;
   Decoder decoder_;
   const float *head_;
   float *d_head_;
   size_t chunk_;  // targets whose logits are there at once
   float *d_states_, *picked_, *d_picked_, *logits_;
+  LogitStats *stats_;                                       // of each of them, [target][chunk of the vocabulary]
   std::vector<float> lse_, logprobs_, old_, ref_, slopes_;  // one for each target
   LossSums sums_;
 };

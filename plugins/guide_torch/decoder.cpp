@@ -5,7 +5,6 @@
 #include <cstring>
 #include <string>
 
-#include "blas.hpp"
 #include "kernels.hpp"
 
 namespace gcop::guide_torch {
@@ -22,7 +21,7 @@ struct Decoder::Carver {
 };
 
 Decoder::Decoder(const Config &c, const Lora *lora, const Plan &plan, float *workspace)
-    : config_(c), plan_(plan), attention_({c.heads, c.kv_heads, c.head_dim}, *pick_kernels()->rows) {
+    : config_(c), plan_(plan), attention_({c.heads, c.kv_heads, c.head_dim}, *pick_kernels()) {
   Carver carve{workspace};
   const int64_t n = plan.rows, q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   for (int64_t i = 0; i <= c.layers; ++i) x_.push_back(carve.take(n * c.hidden));
@@ -57,7 +56,7 @@ Decoder::Decoder(const Config &c, const Lora *lora, const Plan &plan, float *wor
   d_act_ = carve.take(n * c.intermediate);
   low_ = carve.take(lora ? n * lora->settings().rank : 0);
   d_low_ = carve.take(lora ? n * lora->settings().rank : 0);
-  scores_ = carve.take(SpanAttention::scratch_floats(plan.longest));
+  scores_ = carve.take(SpanAttention::scratch_floats({c.heads, c.kv_heads, c.head_dim}, plan.longest));
   floats_ = carve.at;
 }
 
@@ -65,9 +64,10 @@ size_t Decoder::workspace_floats(const Config &config, const Lora *lora, const P
   return Decoder(config, lora, plan, nullptr).floats_;
 }
 
-Decoder::Decoder(const TrainedModel &m, const RowKernels &kernels, const Plan &plan, float *workspace)
+Decoder::Decoder(const TrainedModel &m, const Kernels &kernels, Products &products, const Plan &plan, float *workspace)
     : Decoder(m.config, m.lora, plan, workspace) {
-  kernels_ = &kernels;
+  kernels_ = kernels.rows;
+  products_ = &products;
   const auto index = [&](const std::string &name) { return m.layout.index(name); };
   const auto weights = [&](size_t i) { return m.weights.data() + m.layout.parameters[i].offset; };
   const auto gradients = [&](size_t i) -> float * {
@@ -135,29 +135,40 @@ Decoder::Decoder(const TrainedModel &m, const RowKernels &kernels, const Plan &p
     }
 }
 
-void Decoder::multiply(const TrainedMatrix &m, const float *in, float *out, bool add) const {
+void Decoder::multiply(const TrainedMatrix &m, const float *in, float *out) const {
   if (m.bias)
     for (int64_t r = 0; r < rows_; ++r)
       std::memcpy(out + r * m.out, m.bias, static_cast<size_t>(m.out) * sizeof(float));
-  gemm_nt(rows_, m.out, m.in, 1, {in, m.in}, {m.w, m.in}, add || m.bias ? 1 : 0, {out, m.out});
+  products_->nt(rows_, m.out, m.in, {in, m.in}, {m.w, m.in}, m.bias != nullptr, {out, m.out});
 }
 
 void Decoder::multiply_backward(const TrainedMatrix &m, const float *in, const float *d_out) {
-  if (m.d_w) gemm_tn(m.out, m.in, rows_, 1, {d_out, m.out}, {in, m.in}, 1, {m.d_w, m.in});
+  if (m.d_w) products_->tn(m.out, m.in, rows_, {d_out, m.out}, {in, m.in}, true, {m.d_w, m.in});
   if (m.d_bias)
     for (int64_t r = 0; r < rows_; ++r)
       for (int64_t i = 0; i < m.out; ++i) m.d_bias[i] += d_out[r * m.out + i];
   if (!m.a) return;
-  // W holds scale * B A: with low = in A^T, d B = scale * d_out^T low and d A = scale * (d_out B)^T in.
-  gemm_nt(rows_, lora_rank_, m.in, 1, {in, m.in}, {m.a, m.in}, 0, {low_, lora_rank_});
-  gemm_tn(m.out, lora_rank_, rows_, lora_scale_, {d_out, m.out}, {low_, lora_rank_}, 1, {m.d_b, lora_rank_});
-  gemm_nn(rows_, lora_rank_, m.out, lora_scale_, {d_out, m.out}, {m.b, lora_rank_}, 0, {d_low_, lora_rank_});
-  gemm_tn(lora_rank_, m.in, rows_, 1, {d_low_, lora_rank_}, {in, m.in}, 1, {m.d_a, m.in});
+  // W holds scale * B A: with low = in A^T, d B = d_out^T (scale * low) and d A = (scale * d_out B)^T in.
+  const auto scaled = [&](float *x) {
+    for (int64_t i = 0; i < rows_ * lora_rank_; ++i) x[i] *= lora_scale_;
+  };
+  products_->nt(rows_, lora_rank_, m.in, {in, m.in}, {m.a, m.in}, false, {low_, lora_rank_});
+  scaled(low_);
+  products_->tn(m.out, lora_rank_, rows_, {d_out, m.out}, {low_, lora_rank_}, true, {m.d_b, lora_rank_});
+  products_->nn(rows_, lora_rank_, m.out, {d_out, m.out}, {m.b, lora_rank_}, false, {d_low_, lora_rank_});
+  scaled(d_low_);
+  products_->tn(lora_rank_, m.in, rows_, {d_low_, lora_rank_}, {in, m.in}, true, {m.d_a, m.in});
 }
 
 void Decoder::multiply_input(const TrainedMatrix &m, const float *d_out, float *d_in, bool add) const {
-  gemm_nn(rows_, m.in, m.out, 1, {d_out, m.out}, {m.w, m.in}, add ? 1 : 0, {d_in, m.in});
+  products_->nn(rows_, m.in, m.out, {d_out, m.out}, {m.w, m.in}, add, {d_in, m.in});
 }
+
+namespace {
+void add(float *x, const float *more, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] += more[i];
+}
+}  // namespace
 
 void Decoder::layer_forward(const Layer &layer, const Kept &k, const float *x, float *out, const PackedRows &rows) {
   const RowKernels &kernels = *kernels_;
@@ -165,11 +176,10 @@ void Decoder::layer_forward(const Layer &layer, const Kept &k, const float *x, f
                kv_heads = static_cast<size_t>(config_.kv_heads);
   const int hidden = static_cast<int>(config_.hidden), dim = static_cast<int>(config_.head_dim);
   const float eps = static_cast<float>(config_.rms_eps);
-  const size_t row_bytes = static_cast<size_t>(config_.hidden) * sizeof(float);
   kernels.rmsnorm(x, layer.norm1.w, eps, h_, k.rstd1, n, hidden);
-  multiply(layer.q, h_, config_.qk_norm ? k.q_plain : k.q, false);
-  multiply(layer.k, h_, config_.qk_norm ? k.k_plain : k.k, false);
-  multiply(layer.v, h_, k.v, false);
+  multiply(layer.q, h_, config_.qk_norm ? k.q_plain : k.q);
+  multiply(layer.k, h_, config_.qk_norm ? k.k_plain : k.k);
+  multiply(layer.v, h_, k.v);
   if (config_.qk_norm) {
     kernels.rmsnorm(k.q_plain, layer.q_norm.w, eps, k.q, k.q_rstd, n * heads, dim);
     kernels.rmsnorm(k.k_plain, layer.k_norm.w, eps, k.k, k.k_rstd, n * kv_heads, dim);
@@ -177,14 +187,14 @@ void Decoder::layer_forward(const Layer &layer, const Kept &k, const float *x, f
   kernels.rope(k.q, rows.positions.data(), cos_.data(), sin_.data(), false, n, static_cast<int>(heads), dim);
   kernels.rope(k.k, rows.positions.data(), cos_.data(), sin_.data(), false, n, static_cast<int>(kv_heads), dim);
   attention_.forward(rows, {k.q, k.k, k.v, k.attended, k.lse}, scores_);
-  std::memcpy(k.x1, x, n * row_bytes);
-  multiply(layer.o, k.attended, k.x1, true);
+  multiply(layer.o, k.attended, k.x1);
+  add(k.x1, x, n * static_cast<size_t>(hidden));
   kernels.rmsnorm(k.x1, layer.norm2.w, eps, h_, k.rstd2, n, hidden);
-  multiply(layer.gate, h_, k.gate, false);
-  multiply(layer.up, h_, k.up, false);
+  multiply(layer.gate, h_, k.gate);
+  multiply(layer.up, h_, k.up);
   kernels.swiglu(k.gate, k.up, act_, n * static_cast<size_t>(config_.intermediate));
-  std::memcpy(out, k.x1, n * row_bytes);
-  multiply(layer.down, act_, out, true);
+  multiply(layer.down, act_, out);
+  add(out, k.x1, n * static_cast<size_t>(hidden));
 }
 
 const float *Decoder::forward(const PackedRows &rows) {
@@ -208,7 +218,7 @@ void Decoder::attention_backward(const Layer &layer, const Kept &k, const float 
   multiply_input(layer.o, d_x_, d_h_, false);
   std::memset(d_k_, 0, n * kv_heads * static_cast<size_t>(dim) * sizeof(float));
   std::memset(d_v_, 0, n * kv_heads * static_cast<size_t>(dim) * sizeof(float));
-  attention_.backward(rows, {k.q, k.k, k.v, k.attended, k.lse}, {d_h_, d_q_, d_k_, d_v_}, scores_);
+  attention_.backward(rows, {k.q, k.k, k.v, k.attended, k.lse}, {d_h_, d_q_, d_k_, d_v_}, *products_, scores_);
   kernels.rope(d_q_, rows.positions.data(), cos_.data(), sin_.data(), true, n, static_cast<int>(heads), dim);
   kernels.rope(d_k_, rows.positions.data(), cos_.data(), sin_.data(), true, n, static_cast<int>(kv_heads), dim);
   if (config_.qk_norm) {

@@ -1,13 +1,14 @@
-// The decoder's layers over packed rows for training: forward, and the gradients by hand. fp32, matrix products by
-// BLAS, everything else by RowKernels. All memory is one workspace whose size is known beforehand; nothing is allocated
-// in a pass. Used by one thread at a time; several objects may work side by side on the same weights.
+// The decoder's layers over packed rows for training: forward, with the bits of the sampler's Forward, and the
+// gradients by hand. fp32. All memory is one workspace whose size is known beforehand; nothing is allocated in a pass.
+// Used by one thread at a time; several objects may work side by side on the same weights.
 #pragma once
 #include <cstdint>
 #include <vector>
 
+#include "kernels.hpp"
 #include "lora.hpp"
 #include "packed_rows.hpp"
-#include "row_kernels.hpp"
+#include "products.hpp"
 #include "span_attention.hpp"
 #include "weights.hpp"
 
@@ -49,7 +50,7 @@ class Decoder {
   static size_t workspace_floats(const Config &config, const Lora *lora, const Plan &plan);
 
   // `workspace`: workspace_floats(), kept by the caller; contents do not matter.
-  Decoder(const TrainedModel &model, const RowKernels &kernels, const Plan &plan, float *workspace);
+  Decoder(const TrainedModel &model, const Kernels &kernels, Products &products, const Plan &plan, float *workspace);
 
   // Embeds the rows' tokens; leaves hidden states after the last norm, [row][hidden], until the next call.
   const float *forward(const PackedRows &rows);
@@ -71,7 +72,7 @@ class Decoder {
   void layer_forward(const Layer &layer, const Kept &kept, const float *x, float *out, const PackedRows &rows);
   void layer_backward(const Layer &layer, const Kept &kept, const float *x, const PackedRows &rows);
   void attention_backward(const Layer &layer, const Kept &kept, const float *x, const PackedRows &rows);
-  void multiply(const TrainedMatrix &m, const float *in, float *out, bool add) const;
+  void multiply(const TrainedMatrix &m, const float *in, float *out) const;
   void multiply_backward(const TrainedMatrix &m, const float *in, const float *d_out);           // of the matrix
   void multiply_input(const TrainedMatrix &m, const float *d_out, float *d_in, bool add) const;  // of its input
 
@@ -79,6 +80,7 @@ class Decoder {
   const Plan plan_;
   size_t floats_ = 0;  // of the workspace
   const RowKernels *kernels_ = nullptr;
+  Products *products_ = nullptr;
   float lora_scale_ = 0;
   int64_t lora_rank_ = 0;
   const float *embed_ = nullptr;

@@ -133,7 +133,7 @@ void Forward::attend(int64_t layer, const LayerView &weights, KvPool &pool, std:
     const float *from = qkv_.data() + r / lanes_ * qkv_stride + h * group * dim * lanes_ + r % lanes_;
     for (int64_t i = 0; i < group * dim; ++i) q[i] = from[i * lanes_] * scale;
     kernels_.attention(q, static_cast<int>(group), static_cast<int>(dim), pool.keys(layer, h), pool.values(layer, h),
-                       pool.block_floats(), rows[r].blocks, rows[r].position + 1, s, out);
+                       pool.block_floats(), rows[r].blocks, rows[r].position + 1, s, out, nullptr);
     float *to = attended_.data() + (r / lanes_ * heads + h * group) * dim * lanes_ + r % lanes_;
     for (int64_t i = 0; i < group * dim; ++i) to[i * lanes_] = out[i];
   });

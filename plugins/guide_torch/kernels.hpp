@@ -3,7 +3,8 @@
 // Activations lie in panels: [panel][feature][lane], one token per lane. A weight matrix stays as the model file has
 // it, [out][in]; one weight is broadcast against the lanes of a panel. So weights are read once for up to two panels of
 // tokens, nothing is packed, and the trainer works on the same memory. Each value is summed in one fixed order that
-// does not depend on what else is in the batch: alone, batched, sampled or scored, a token gets the same bits.
+// does not depend on what else is in the batch: alone, batched, sampled, scored or trained on, a token gets the same
+// bits.
 //
 // Any thread; the functions keep no state.
 #pragma once
@@ -54,6 +55,14 @@ struct Kernels {
   void (*gemv)(const float *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end);
   void (*gemv_bf16)(const uint16_t *w, const float *bias, const float *x, float *y, int k, int lanes, int begin,
                     int end);
+  // out[c][r] = in[r][c]; row strides in floats.
+  void (*transpose)(const float *in, size_t ld, int rows, int columns, float *out, size_t out_ld);
+  // Columns of b[k][n], or of b[n][k] if `transposed`, in panels of one vector's width: [n / lanes][k][lane], rounded
+  // up with zeros.
+  void (*pack)(const float *b, size_t ld, bool transposed, int k, int n, float *panels);
+  // c[m][n] = sum_k a[m][k] b[k][n] with packed b, going on from c unless `fresh`; gemm's bits.
+  void (*product)(const float *a, size_t lda, const float *panels, int k, int m, int n, float *c, size_t ldc,
+                  bool fresh);
   // One panel in 7 bits: bytes [k / 4][lane][4] hold round(x / scale) + 64, scales [k / 32][lane]. k is a multiple
   // of 32.
   void (*quantize)(const float *x, uint8_t *bytes, float *scales, int k);
@@ -68,8 +77,9 @@ struct Kernels {
   void (*rope)(float *x, const float *cos, const float *sin, int heads, int dim);
   // One query group against one key/value head: q [group][dim] (already scaled), blocks' keys [dim][16] and values
   // [16][dim] at pool + blocks[i] * block_stride; scores is scratch for group * round_up(tokens, 16) floats.
+  // lse [group]: log sum exp of the scores; may be null.
   void (*attention)(const float *q, int group, int dim, const float *keys, const float *values, size_t block_stride,
-                    const int32_t *blocks, int tokens, float *scores, float *out);
+                    const int32_t *blocks, int tokens, float *scores, float *out, float *lse);
   // Statistics of logits [n][lane] of one panel; ids start at first.
   void (*logit_stats)(const float *logits, int n, int32_t first, const float *inverse_temperature, LogitStats *out);
   const RowKernels *rows;  // what training does beside matrix products

@@ -22,20 +22,33 @@ void swiglu(float *gate, const float *up, size_t stride, int panels, int begin, 
 }
 
 void rmsnorm(float *x, const float *add, const float *weight, float *out, int n, float eps) {
-  Vec squares[4] = {};
-  for (int i = 0; i < n; ++i) {
-    Vec v = load(x + static_cast<size_t>(i) * L);
+  Vec squares[L] = {};
+  const auto take = [&](int i, Vec &sum) {
+    float *const at = x + static_cast<size_t>(i) * L;
+    Vec v = load(at);
     if (add) {
       v += load(add + static_cast<size_t>(i) * L);
-      store(x + static_cast<size_t>(i) * L, v);
+      store(at, v);
     }
-    squares[i & 3] += v * v;
-  }
-  const Vec mean = ((squares[0] + squares[1]) + (squares[2] + squares[3])) / static_cast<float>(n) + eps;
+    sum = fused(v, v, sum);
+  };
+  int i = 0;
+  for (; i + L <= n; i += L)
+    for (int l = 0; l < L; ++l) take(i + l, squares[l]);
+  for (int l = 0; i + l < n; ++l) take(i + l, squares[l]);
+  const Vec mean = add_parts(squares) / static_cast<float>(n) + eps;
   Vec scale;
   for (int l = 0; l < L; ++l) scale[l] = 1.0f / std::sqrt(mean[l]);
-  for (int i = 0; i < n; ++i)
-    store(out + static_cast<size_t>(i) * L, load(x + static_cast<size_t>(i) * L) * scale * weight[i]);
+  for (int j = 0; j < n; ++j)
+    store(out + static_cast<size_t>(j) * L, load(x + static_cast<size_t>(j) * L) * scale * weight[j]);
+}
+
+// One pair of a head's dimensions, turned: the two products' rounding is written out, as in fused().
+template <class T>
+inline void turn(T &a, T &b, T c, T s) {
+  const T first = fused(a, c, -(b * s)), second = fused(b, c, a * s);
+  a = first;
+  b = second;
 }
 
 void rope(float *x, const float *cos, const float *sin, int heads, int dim) {
@@ -43,10 +56,10 @@ void rope(float *x, const float *cos, const float *sin, int heads, int dim) {
   for (int h = 0; h < heads; ++h) {
     float *head = x + static_cast<size_t>(h) * dim * L;
     for (int d = 0; d < half; ++d) {
-      const Vec c = load(cos + d * L), s = load(sin + d * L);
-      const Vec a = load(head + d * L), b = load(head + (d + half) * L);
-      store(head + d * L, a * c - b * s);
-      store(head + (d + half) * L, b * c + a * s);
+      Vec a = load(head + d * L), b = load(head + (d + half) * L);
+      turn(a, b, load(cos + d * L), load(sin + d * L));
+      store(head + d * L, a);
+      store(head + (d + half) * L, b);
     }
   }
 }
@@ -85,7 +98,7 @@ inline void mix(const float *scores, size_t stride, const float *values, size_t 
 
 template <int G>
 void attend(const float *q, int dim, const float *keys, const float *values, size_t block_stride, const int32_t *blocks,
-            int tokens, float *scores, float *out) {
+            int tokens, float *scores, float *out, float *lse) {
   const size_t stride = static_cast<size_t>((tokens + kBlockTokens - 1) / kBlockTokens) * kBlockTokens;
   for (int t = 0; t < tokens; t += kBlockTokens)
     dot_block<G>(q, dim, keys + static_cast<size_t>(blocks[t / kBlockTokens]) * block_stride, scores + t, stride);
@@ -93,24 +106,27 @@ void attend(const float *q, int dim, const float *keys, const float *values, siz
   for (int g = 0; g < G; ++g) {
     float *row = scores + g * stride;
     for (size_t t = tokens; t < stride; ++t) row[t] = -INFINITY;
-    inverse[g] = 1.0f / exp_in_place(row, stride).sum;
+    const auto [max, sum] = exp_in_place(row, stride);
+    inverse[g] = 1.0f / sum;
+    if (lse) lse[g] = max + std::log(sum);
   }
   for (int from = 0; from < dim; from += 16)
     mix<G>(scores, stride, values, block_stride, blocks, tokens, dim, from, inverse, out);
 }
 
 void attention(const float *q, int group, int dim, const float *keys, const float *values, size_t block_stride,
-               const int32_t *blocks, int tokens, float *scores, float *out) {
+               const int32_t *blocks, int tokens, float *scores, float *out, float *lse) {
   while (group > 0) {
     const int g = group >= 4 && group != 5 && group != 6 ? 4 : std::min(group, 3);
     switch (g) {
-      case 4: attend<4>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
-      case 3: attend<3>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
-      case 2: attend<2>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
-      default: attend<1>(q, dim, keys, values, block_stride, blocks, tokens, scores, out); break;
+      case 4: attend<4>(q, dim, keys, values, block_stride, blocks, tokens, scores, out, lse); break;
+      case 3: attend<3>(q, dim, keys, values, block_stride, blocks, tokens, scores, out, lse); break;
+      case 2: attend<2>(q, dim, keys, values, block_stride, blocks, tokens, scores, out, lse); break;
+      default: attend<1>(q, dim, keys, values, block_stride, blocks, tokens, scores, out, lse); break;
     }
     q += g * dim;
     out += g * dim;
+    if (lse) lse += g;
     group -= g;
   }
 }
@@ -127,8 +143,12 @@ void logit_stats(const float *logits, int n, int32_t first, const float *inverse
   const Vec scale = load(inverse_temperature);
   bool tempered = false;
   for (int l = 0; l < L; ++l) tempered = tempered || scale[l] != 1.0f;
-  Vec sum = {}, tempered_sum = {};
-  for (int i = 0; i < n; ++i) sum += vexp(load(logits + static_cast<size_t>(i) * L) - max);
+  Vec parts[L] = {}, tempered_sum = {};
+  int at = 0;
+  for (; at + L <= n; at += L)
+    for (int l = 0; l < L; ++l) parts[l] += vexp(load(logits + static_cast<size_t>(at + l) * L) - max);
+  for (int l = 0; at + l < n; ++l) parts[l] += vexp(load(logits + static_cast<size_t>(at + l) * L) - max);
+  const Vec sum = add_parts(parts);
   if (tempered)
     for (int i = 0; i < n; ++i) tempered_sum += vexp((load(logits + static_cast<size_t>(i) * L) - max) * scale);
   else

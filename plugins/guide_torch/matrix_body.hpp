@@ -1,17 +1,23 @@
-// Matrix products of kernels_body.hpp in fp32 and bf16: panels of tokens, and a few tokens alone with the same bits.
+// Matrix products of kernels_body.hpp in fp32 and bf16: panels of tokens, a few tokens alone, and rows of tokens as the
+// trainer has them, all with the same bits: each value is one chain of fused multiply-adds in order of the inputs.
 #pragma once
 #include "vector_body.hpp"
 
 namespace gcop::guide_torch {
 namespace {
 
+// Where a tile's values go: row r of panel p at r * row + p * panel floats.
+struct Place {
+  size_t row, panel;
+};
+
 // R weight rows against P panels over k inputs; sums go on from y unless `fresh`.
 template <int R, int P>
-inline void tile(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
-                 bool fresh, const float *bias) {
+inline void tile(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, Place at, int k, bool fresh,
+                 const float *bias) {
   Vec acc[R][P];
   for (int r = 0; r < R; ++r)
-    for (int p = 0; p < P; ++p) acc[r][p] = fresh ? splat(bias ? bias[r] : 0.0f) : load(y + p * y_stride + r * L);
+    for (int p = 0; p < P; ++p) acc[r][p] = fresh ? splat(bias ? bias[r] : 0.0f) : load(y + p * at.panel + r * at.row);
   int i = 0;
   for (; i + 16 <= k; i += 16) {
     for (int r = 0; r < R; ++r) _mm_prefetch(reinterpret_cast<const char *>(w + (R + r) * ldw + i), _MM_HINT_T0);
@@ -33,20 +39,19 @@ inline void tile(const float *w, size_t ldw, const float *x, size_t x_stride, fl
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int p = 0; p < P; ++p) store(y + p * y_stride + r * L, acc[r][p]);
+    for (int p = 0; p < P; ++p) store(y + p * at.panel + r * at.row, acc[r][p]);
 }
 
 template <int P>
-inline void rows(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
-                 bool fresh, const float *bias, int n) {
+inline void rows(const float *w, size_t ldw, const float *x, size_t x_stride, float *y, Place at, int k, bool fresh,
+                 const float *bias, int n) {
   constexpr int kRows = P == 1 ? 12 : 6;
   int i = 0;
   for (; i + kRows <= n; i += kRows)
-    tile<kRows, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+    tile<kRows, P>(w + i * ldw, ldw, x, x_stride, y + i * at.row, at, k, fresh, bias ? bias + i : nullptr);
   for (; i + 4 <= n; i += 4)
-    tile<4, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
-  for (; i < n; ++i)
-    tile<1, P>(w + i * ldw, ldw, x, x_stride, y + i * L, y_stride, k, fresh, bias ? bias + i : nullptr);
+    tile<4, P>(w + i * ldw, ldw, x, x_stride, y + i * at.row, at, k, fresh, bias ? bias + i : nullptr);
+  for (; i < n; ++i) tile<1, P>(w + i * ldw, ldw, x, x_stride, y + i * at.row, at, k, fresh, bias ? bias + i : nullptr);
 }
 
 void gemm(const float *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride, int k,
@@ -59,12 +64,12 @@ void gemm(const float *w, const float *bias, const float *x, size_t x_stride, fl
     int p = 0;
     for (; p + 2 <= panels; p += 2)
       rows<2>(w + begin * ldw + from, ldw, x + p * x_stride + static_cast<size_t>(from) * L, x_stride,
-              y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
-              end - begin);
+              y + p * y_stride + static_cast<size_t>(begin) * L, {L, y_stride}, depth, fresh,
+              bias ? bias + begin : nullptr, end - begin);
     if (p < panels)
       rows<1>(w + begin * ldw + from, ldw, x + p * x_stride + static_cast<size_t>(from) * L, x_stride,
-              y + p * y_stride + static_cast<size_t>(begin) * L, y_stride, depth, fresh, bias ? bias + begin : nullptr,
-              end - begin);
+              y + p * y_stride + static_cast<size_t>(begin) * L, {L, y_stride}, depth, fresh,
+              bias ? bias + begin : nullptr, end - begin);
   }
 }
 
@@ -100,9 +105,9 @@ void gemm_bf16(const uint16_t *w, const float *bias, const float *x, size_t x_st
       float *const to = y + static_cast<size_t>(row) * L;
       int p = 0;
       for (; p + 2 <= panels; p += 2)
-        rows<2>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, y_stride, depth, from == 0, b, n);
+        rows<2>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, {L, y_stride}, depth, from == 0, b, n);
       if (p < panels)
-        rows<1>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, y_stride, depth, from == 0, b, n);
+        rows<1>(wide, kDepth, at + p * x_stride, x_stride, to + p * y_stride, {L, y_stride}, depth, from == 0, b, n);
     }
   }
 }
@@ -123,6 +128,53 @@ inline void transpose8(__m256 (&r)[8]) {
   for (int i = 0; i < 4; ++i) {
     r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
     r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+
+void transpose(const float *in, size_t ld, int rows, int columns, float *out, size_t out_ld) {
+  for (int r = 0; r < rows; r += 8)
+    for (int c = 0; c < columns; c += 8) {
+      const float *const from = in + r * ld + c;
+      float *const to = out + c * out_ld + r;
+      if (r + 8 <= rows && c + 8 <= columns) {
+        __m256 block[8];
+        for (int i = 0; i < 8; ++i) block[i] = _mm256_loadu_ps(from + i * ld);
+        transpose8(block);
+        for (int i = 0; i < 8; ++i) _mm256_storeu_ps(to + i * out_ld, block[i]);
+        continue;
+      }
+      for (int i = 0; i < std::min(8, rows - r); ++i)
+        for (int j = 0; j < std::min(8, columns - c); ++j) to[j * out_ld + i] = from[i * ld + j];
+    }
+}
+
+void pack(const float *b, size_t ld, bool transposed, int k, int n, float *panels) {
+  for (int from = 0; from < n; from += L, panels += static_cast<size_t>(k) * L) {
+    const int some = std::min(L, n - from);
+    if (some < L) std::fill(panels, panels + static_cast<size_t>(k) * L, 0.0f);
+    if (transposed) {
+      transpose(b + from * ld, ld, some, k, panels, L);
+    } else if (some == L) {
+      for (int i = 0; i < k; ++i) store(panels + static_cast<size_t>(i) * L, load(b + i * ld + from));
+    } else {
+      for (int i = 0; i < k; ++i) std::copy_n(b + i * ld + from, some, panels + static_cast<size_t>(i) * L);
+    }
+  }
+}
+
+void product(const float *a, size_t lda, const float *panels, int k, int m, int n, float *c, size_t ldc, bool fresh) {
+  const size_t panel = static_cast<size_t>(k) * L;
+  int at = 0;
+  for (; at + 2 * L <= n; at += 2 * L, panels += 2 * panel)
+    rows<2>(a, lda, panels, panel, c + at, {ldc, L}, k, fresh, nullptr, m);
+  for (; at + L <= n; at += L, panels += panel) rows<1>(a, lda, panels, panel, c + at, {ldc, L}, k, fresh, nullptr, m);
+  if (at == n) return;
+  float some[12][L];  // of the last columns, fewer than a vector has
+  for (int r = 0; r < m; r += 12) {
+    const int count = std::min(12, m - r);
+    for (int i = 0; i < count && !fresh; ++i) std::copy_n(c + (r + i) * ldc + at, n - at, some[i]);
+    rows<1>(a + r * lda, lda, panels, panel, some[0], {L, L}, k, fresh, nullptr, count);
+    for (int i = 0; i < count; ++i) std::copy_n(some[i], n - at, c + (r + i) * ldc + at);
   }
 }
 

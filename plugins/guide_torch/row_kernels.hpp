@@ -21,18 +21,15 @@ struct RowKernels {
   void (*swiglu)(const float *gate, const float *up, float *out, size_t n);
   // Given d out: gate and up become their own gradients, out the forward value again.
   void (*swiglu_backward)(const float *d_out, float *gate, float *up, float *out, size_t n);
-  // Row i of scores [rows][ld] has its first `seen + i` columns; the others up to `columns` become 0. ld is a multiple
-  // of 16 and >= columns. lse[i * lse_stride] = log sum exp.
-  void (*softmax)(float *scores, size_t ld, size_t rows, size_t seen, size_t columns, float *lse, size_t lse_stride);
-  // scores become exp(scores - lse): the softmax again.
+  // Row i of scores [rows][ld] has its first `seen + i` columns and their log sum exp in lse[i * lse_stride]: they
+  // become exp(scores - lse), the others up to `columns` 0. ld is a multiple of 16 and >= columns.
   void (*softmax_again)(float *scores, size_t ld, size_t rows, size_t seen, size_t columns, const float *lse,
                         size_t lse_stride);
   // d_p becomes p * (d_p - dot(out, d_out)) * scale, out and d_out rows of `dim` with stride out_ld.
   void (*softmax_backward)(const float *p, float *d_p, size_t ld, size_t rows, size_t columns, const float *out,
                            const float *d_out, size_t out_ld, int dim, float scale);
-  // log sum exp of a row from slices of it: adds n more values to what *max and *sum say of the others; sum is of
-  // exp(x - max). Begin with -inf and 0.
-  void (*add_exp)(const float *x, size_t n, float *max, double *sum);
+  // Of n <= kHeadChunk neighbouring logits of a row: LogitStats' max and sum, with the bits of Kernels::logit_stats.
+  void (*chunk_sum)(const float *x, int n, float *max, float *sum);
   // x = logits becomes -slope * p with p = exp(x - lse). Returns sum p log p.
   double (*softmax_slopes)(float *x, size_t n, float lse, float slope);
 };

@@ -4,12 +4,6 @@ namespace gcop::guide_torch {
 namespace {
 namespace row {
 
-inline float add_lanes(Vec v) {
-  float sum = 0;
-  for (int l = 0; l < L; ++l) sum += v[l];
-  return sum;
-}
-
 inline float dot(const float *a, const float *b, int n) {
   Vec sums[2] = {};
   int i = 0;
@@ -22,9 +16,32 @@ inline float dot(const float *a, const float *b, int n) {
   return sum;
 }
 
+// At the end of an array one vector is put together from what is left.
+template <class Body>
+inline void in_vectors(size_t n, Body body) {
+  size_t i = 0;
+  for (; i + L <= n; i += L) body(i, L);
+  if (i < n) body(i, static_cast<int>(n - i));
+}
+inline Vec load_some(const float *p, int n) {
+  if (n == L) return load(p);
+  Vec v = {};
+  for (int l = 0; l < n; ++l) v[l] = p[l];
+  return v;
+}
+inline void store_some(float *p, Vec v, int n) {
+  if (n == L) return store(p, v);
+  for (int l = 0; l < n; ++l) p[l] = v[l];
+}
+
 void rmsnorm(const float *x, const float *weight, float eps, float *out, float *rstd, size_t rows, int n) {
   for (size_t r = 0; r < rows; ++r, x += n, out += n) {
-    const float scale = 1.0f / std::sqrt(dot(x, x, n) / static_cast<float>(n) + eps);
+    Vec squares = {};
+    in_vectors(static_cast<size_t>(n), [&](size_t i, int some) {
+      const Vec v = load_some(x + i, some);
+      squares = fused(v, v, squares);
+    });
+    const float scale = 1.0f / std::sqrt(add_lanes(squares) / static_cast<float>(n) + eps);
     if (rstd) rstd[r] = scale;
     for (int i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
   }
@@ -55,31 +72,17 @@ void rope(float *x, const int64_t *positions, const float *cos, const float *sin
   const float sign = inverse ? -1.0f : 1.0f;
   for (size_t r = 0; r < rows; ++r) {
     const float *c = cos + positions[r] * half, *s = sin + positions[r] * half;
-    for (int h = 0; h < heads; ++h, x += dim)
-      for (int d = 0; d < half; ++d) {
-        const float a = x[d], b = x[d + half], t = sign * s[d];
-        x[d] = a * c[d] - b * t;
-        x[d + half] = b * c[d] + a * t;
+    for (int h = 0; h < heads; ++h, x += dim) {
+      int d = 0;
+      for (; d + L <= half; d += L) {
+        Vec a = load(x + d), b = load(x + d + half);
+        turn(a, b, load(c + d), sign * load(s + d));
+        store(x + d, a);
+        store(x + d + half, b);
       }
+      for (; d < half; ++d) turn(x[d], x[d + half], c[d], sign * s[d]);
+    }
   }
-}
-
-// At the ends of an array one vector is put together from what is left.
-template <class Body>
-inline void in_vectors(size_t n, Body body) {
-  size_t i = 0;
-  for (; i + L <= n; i += L) body(i, L);
-  if (i < n) body(i, static_cast<int>(n - i));
-}
-inline Vec load_some(const float *p, int n) {
-  if (n == L) return load(p);
-  Vec v = {};
-  for (int l = 0; l < n; ++l) v[l] = p[l];
-  return v;
-}
-inline void store_some(float *p, Vec v, int n) {
-  if (n == L) return store(p, v);
-  for (int l = 0; l < n; ++l) p[l] = v[l];
 }
 
 void swiglu(const float *gate, const float *up, float *out, size_t n) {
@@ -97,18 +100,6 @@ void swiglu_backward(const float *d_out, float *gate, float *up, float *out, siz
     store_some(gate + i, d * u * (s + silu * (1.0f - s)), some);
     store_some(up + i, d * silu, some);
   });
-}
-
-void softmax(float *scores, size_t ld, size_t rows, size_t seen, size_t columns, float *lse, size_t lse_stride) {
-  for (size_t r = 0; r < rows; ++r, scores += ld) {
-    const size_t n = seen + r, padded = (n + L - 1) / L * L;
-    for (size_t t = n; t < padded; ++t) scores[t] = -INFINITY;
-    const auto [max, sum] = exp_in_place(scores, padded);
-    const float inverse = 1.0f / sum;
-    for (size_t t = 0; t < padded; t += L) store(scores + t, load(scores + t) * inverse);
-    for (size_t t = padded; t < columns; ++t) scores[t] = 0;
-    lse[r * lse_stride] = max + std::log(sum);
-  }
 }
 
 void softmax_again(float *scores, size_t ld, size_t rows, size_t seen, size_t columns, const float *lse,
@@ -130,19 +121,17 @@ void softmax_backward(const float *p, float *d_p, size_t ld, size_t rows, size_t
   }
 }
 
-void add_exp(const float *x, size_t n, float *max, double *sum) {
-  Vec top = splat(*max);
-  size_t i = 0;
-  for (; i + L <= n; i += L) top = vmax(top, load(x + i));
-  float most = top[0];
-  for (int l = 1; l < L; ++l) most = std::max(most, top[l]);
-  for (; i < n; ++i) most = std::max(most, x[i]);
-  Vec part = {};
-  for (i = 0; i + L <= n; i += L) part += vexp(load(x + i) - most);
-  double more = static_cast<double>(add_lanes(part));
-  for (; i < n; ++i) more += std::exp(static_cast<double>(x[i] - most));
-  *sum = *sum * std::exp(static_cast<double>(*max - most)) + more;
+void chunk_sum(const float *x, int n, float *max, float *sum) {
+  float most = x[0];
+  for (int i = 1; i < n; ++i) most = std::max(most, x[i]);
+  Vec parts = {};
+  in_vectors(static_cast<size_t>(n), [&](size_t i, int some) {
+    Vec e = vexp(load_some(x + i, some) - most);
+    for (int l = some; l < L; ++l) e[l] = 0;
+    parts += e;
+  });
   *max = most;
+  *sum = add_lanes(parts);
 }
 
 double softmax_slopes(float *x, size_t n, float lse, float slope) {
@@ -157,13 +146,14 @@ double softmax_slopes(float *x, size_t n, float lse, float slope) {
   return static_cast<double>(add_lanes(part));
 }
 
-constexpr RowKernels kTable = {rmsnorm,       rmsnorm_backward, rope,    swiglu,        swiglu_backward, softmax,
-                               softmax_again, softmax_backward, add_exp, softmax_slopes};
+constexpr RowKernels kTable = {rmsnorm,       rmsnorm_backward, rope,      swiglu,        swiglu_backward,
+                               softmax_again, softmax_backward, chunk_sum, softmax_slopes};
 
 }  // namespace row
 
-constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,      gemm,    gemm_bf16, gemv,      gemv_bf16,   quantize,
-                            gemm_int8,         swiglu, rmsnorm, rope,      attention, logit_stats, &row::kTable};
+constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,    gemm,      gemm_bf16,   gemv,        gemv_bf16,
+                            transpose,         pack, product,   quantize,    gemm_int8,   swiglu,
+                            rmsnorm,           rope, attention, logit_stats, &row::kTable};
 
 }  // namespace
 }  // namespace gcop::guide_torch

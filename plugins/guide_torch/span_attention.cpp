@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "blas.hpp"
-
 namespace gcop::guide_torch {
 
 // Rows [row, row + count) of one head; what they see: `prefix` rows at prefix_row and `own` rows at own_row, of which
@@ -27,60 +25,83 @@ void SpanAttention::each_block(const PackedRows &rows, Work work) const {
       }
 }
 
-void SpanAttention::scores(const Block &b, const AttentionRows &t, float *out) const {
-  const int64_t dim = shape_.head_dim, q_ld = shape_.heads * dim, kv_ld = shape_.kv_heads * dim;
-  const float scale = 1 / std::sqrt(static_cast<float>(dim));
-  const MatrixIn q{t.q + b.row * q_ld + b.head * dim, q_ld};
-  const auto keys = [&](int64_t row) { return MatrixIn{t.k + row * kv_ld + b.kv_head * dim, kv_ld}; };
-  gemm_nt(b.count, b.prefix, dim, scale, q, keys(b.prefix_row), 0, {out, b.ld()});
-  gemm_nt(b.count, b.own, dim, scale, q, keys(b.own_row), 0, {out + b.prefix, b.ld()});
+namespace {
+int64_t padded(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens * kBlockTokens; }
+}  // namespace
+
+int64_t SpanAttention::scratch_floats(const AttentionShape &s, int64_t longest) {
+  const int64_t group = s.heads / s.kv_heads, columns = padded(longest);
+  return std::max((2 * s.head_dim + group) * columns + group * s.head_dim, kBlockRows * (2 * columns + s.head_dim));
 }
 
-void SpanAttention::forward(const PackedRows &rows, const AttentionRows &t, float *scratch) const {
-  const int64_t dim = shape_.head_dim, q_ld = shape_.heads * dim, kv_ld = shape_.kv_heads * dim;
-  each_block(rows, [&](const Block &b) {
-    scores(b, t, scratch);
-    kernels_.softmax(scratch, static_cast<size_t>(b.ld()), static_cast<size_t>(b.count), b.seen(),
-                     static_cast<size_t>(b.columns()), t.lse + b.row * shape_.heads + b.head,
-                     static_cast<size_t>(shape_.heads));
-    const auto values = [&](int64_t row) { return MatrixIn{t.v + row * kv_ld + b.kv_head * dim, kv_ld}; };
-    const MatrixOut out{t.out + b.row * q_ld + b.head * dim, q_ld};
-    gemm_nn(b.count, dim, b.own, 1, {scratch + b.prefix, b.ld()}, values(b.own_row), 0, out);
-    if (b.prefix > 0) gemm_nn(b.count, dim, b.prefix, 1, {scratch, b.ld()}, values(b.prefix_row), 1, out);
-  });
+void SpanAttention::forward(const PackedRows &rows, const AttentionRows &t, float *scratch) {
+  const int64_t dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads, kv_ld = shape_.kv_heads * dim,
+                block = 2 * dim * kBlockTokens;
+  const float scale = 1 / std::sqrt(static_cast<float>(dim));
+  for (const PackedRows::Span &span : rows.spans) {
+    const int64_t columns = span.prefix + span.count;
+    while (static_cast<int64_t>(blocks_.size()) * kBlockTokens < columns)
+      blocks_.push_back(static_cast<int32_t>(blocks_.size()));
+    float *const q = scratch + padded(columns) * 2 * dim, *const scores = q + group * dim;
+    for (int64_t h = 0; h < shape_.kv_heads; ++h) {
+      // Keys and values as the pool has them: [dim][16] and [16][dim], one block after another.
+      for (int64_t c = 0; c < columns; ++c) {
+        const int64_t row = c < span.prefix ? span.prefix_begin + c : span.begin + c - span.prefix;
+        const float *const k = t.k + row * kv_ld + h * dim, *const v = t.v + row * kv_ld + h * dim;
+        float *const keys = scratch + c / kBlockTokens * block + c % kBlockTokens, *const values =
+                                                                                       scratch +
+                                                                                       c / kBlockTokens * block +
+                                                                                       dim * kBlockTokens +
+                                                                                       c % kBlockTokens * dim;
+        for (int64_t d = 0; d < dim; ++d) keys[d * kBlockTokens] = k[d];
+        std::copy_n(v, dim, values);
+      }
+      for (int64_t i = 0; i < span.count; ++i) {
+        const int64_t head = (span.begin + i) * shape_.heads + h * group;
+        for (int64_t d = 0; d < group * dim; ++d) q[d] = t.q[head * dim + d] * scale;
+        kernels_.attention(q, static_cast<int>(group), static_cast<int>(dim), scratch, scratch + dim * kBlockTokens,
+                           static_cast<size_t>(block), blocks_.data(), static_cast<int>(span.prefix + i + 1), scores,
+                           t.out + head * dim, t.lse + head);
+      }
+    }
+  }
 }
 
 void SpanAttention::backward(const PackedRows &rows, const AttentionRows &t, const AttentionGradients &g,
-                             float *scratch) const {
+                             Products &products, float *scratch) const {
   const int64_t dim = shape_.head_dim, q_ld = shape_.heads * dim, kv_ld = shape_.kv_heads * dim;
   const float scale = 1 / std::sqrt(static_cast<float>(dim));
   each_block(rows, [&](const Block &b) {
     const int64_t ld = b.ld();
-    float *const p = scratch, *const d = scratch + kBlockRows * ld;
+    float *const p = scratch, *const d = p + kBlockRows * ld, *const scaled = d + kBlockRows * ld;
     const int64_t at = b.row * q_ld + b.head * dim;
-    scores(b, t, p);
-    kernels_.softmax_again(p, static_cast<size_t>(ld), static_cast<size_t>(b.count), b.seen(),
-                           static_cast<size_t>(b.columns()), t.lse + b.row * shape_.heads + b.head,
-                           static_cast<size_t>(shape_.heads));
-    const MatrixIn d_out{g.d_out + at, q_ld}, q{t.q + at, q_ld};
+    for (int64_t i = 0; i < b.count; ++i)
+      for (int64_t j = 0; j < dim; ++j) scaled[i * dim + j] = t.q[at + i * q_ld + j] * scale;
     struct Part {
       int64_t row, count, column;
     };
     const Part parts[] = {{b.own_row, b.own, b.prefix}, {b.prefix_row, b.prefix, 0}};
     const auto head_of = [&](auto *data, int64_t row) { return data + row * kv_ld + b.kv_head * dim; };
+    for (const Part &part : parts)
+      products.nt(b.count, part.count, dim, {scaled, dim}, {head_of(t.k, part.row), kv_ld}, false,
+                  {p + part.column, ld});
+    kernels_.rows->softmax_again(p, static_cast<size_t>(ld), static_cast<size_t>(b.count), b.seen(),
+                                 static_cast<size_t>(b.columns()), t.lse + b.row * shape_.heads + b.head,
+                                 static_cast<size_t>(shape_.heads));
+    const MatrixIn d_out{g.d_out + at, q_ld}, q{t.q + at, q_ld};
     for (const Part &part : parts) {
-      gemm_nt(b.count, part.count, dim, 1, d_out, {head_of(t.v, part.row), kv_ld}, 0, {d + part.column, ld});
-      gemm_tn(part.count, dim, b.count, 1, {p + part.column, ld}, d_out, 1, {head_of(g.dv, part.row), kv_ld});
+      products.nt(b.count, part.count, dim, d_out, {head_of(t.v, part.row), kv_ld}, false, {d + part.column, ld});
+      products.tn(part.count, dim, b.count, {p + part.column, ld}, d_out, true, {head_of(g.dv, part.row), kv_ld});
     }
-    kernels_.softmax_backward(p, d, static_cast<size_t>(ld), static_cast<size_t>(b.count),
-                              static_cast<size_t>(b.columns()), t.out + at, g.d_out + at, static_cast<size_t>(q_ld),
-                              static_cast<int>(dim), scale);
+    kernels_.rows->softmax_backward(p, d, static_cast<size_t>(ld), static_cast<size_t>(b.count),
+                                    static_cast<size_t>(b.columns()), t.out + at, g.d_out + at,
+                                    static_cast<size_t>(q_ld), static_cast<int>(dim), scale);
     for (const Part &part : parts) {
       if (part.count == 0) continue;
-      const float keep = part.column == b.prefix ? 0.0f : 1.0f;  // own rows come first
-      gemm_nn(b.count, dim, part.count, 1, {d + part.column, ld}, {head_of(t.k, part.row), kv_ld}, keep,
-              {g.dq + at, q_ld});
-      gemm_tn(part.count, dim, b.count, 1, {d + part.column, ld}, q, 1, {head_of(g.dk, part.row), kv_ld});
+      const bool add = part.column != b.prefix;  // own rows come first
+      products.nn(b.count, dim, part.count, {d + part.column, ld}, {head_of(t.k, part.row), kv_ld}, add,
+                  {g.dq + at, q_ld});
+      products.tn(part.count, dim, b.count, {d + part.column, ld}, q, true, {head_of(g.dk, part.row), kv_ld});
     }
   });
 }

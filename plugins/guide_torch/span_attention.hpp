@@ -3,8 +3,11 @@
 // block of rows at a time, so memory grows with a sequence's length, not with its square.
 #pragma once
 #include <cstdint>
+#include <vector>
 
+#include "kernels.hpp"
 #include "packed_rows.hpp"
+#include "products.hpp"
 #include "row_kernels.hpp"
 
 namespace gcop::guide_torch {
@@ -25,24 +28,26 @@ struct AttentionGradients {
 
 class SpanAttention {
  public:
-  SpanAttention(const AttentionShape &shape, const RowKernels &kernels) : shape_(shape), kernels_(kernels) {}
+  SpanAttention(const AttentionShape &shape, const Kernels &kernels) : shape_(shape), kernels_(kernels) {}
 
   static constexpr int64_t kBlockRows = 128;
   // Floats of `scratch` for spans that see at most `longest` rows.
-  static int64_t scratch_floats(int64_t longest) { return 2 * kBlockRows * ((longest + 15) / 16 * 16); }
+  static int64_t scratch_floats(const AttentionShape &shape, int64_t longest);
 
-  void forward(const PackedRows &rows, const AttentionRows &t, float *scratch) const;
+  // By the sampler's kernel, whose bits it has.
+  void forward(const PackedRows &rows, const AttentionRows &t, float *scratch);
   // `t` as forward() left it.
-  void backward(const PackedRows &rows, const AttentionRows &t, const AttentionGradients &g, float *scratch) const;
+  void backward(const PackedRows &rows, const AttentionRows &t, const AttentionGradients &g, Products &products,
+                float *scratch) const;
 
  private:
   struct Block;
   template <class Work>
   void each_block(const PackedRows &rows, Work work) const;
-  void scores(const Block &b, const AttentionRows &t, float *out) const;
 
   const AttentionShape shape_;
-  const RowKernels &kernels_;
+  const Kernels &kernels_;
+  std::vector<int32_t> blocks_;  // 0, 1, 2 ...
 };
 
 }  // namespace gcop::guide_torch

@@ -147,8 +147,9 @@ Result<TrainStats> Trainer::step(const Version &version, const gcop_train_reques
   crew_.run(slots, [&](size_t slot, int) {
     try {
       std::memset(gradients_[slot]->data(), 0, trained_.floats * sizeof(float));
+      Crew crew(threads);
       Backward backward({config_, layout_, *version.arena, *gradients_[slot], lora_, version.adapter.get()},
-                        *pick_kernels()->rows, plan, workspaces_[slot]->data(), threads);
+                        *pick_kernels(), plan, workspaces_[slot]->data(), crew);
       for (size_t i = slot; i < batches.size() && !failed[slot]; i += slots) {
         if (cancelled())
           failed[slot] = Error{Code::cancelled, "cancelled by the host; the weights are unchanged", {}};

@@ -31,6 +31,7 @@ inline Vec fused(Vec a, Vec b, Vec c) {
   return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #endif
 }
+inline float fused(float a, float b, float c) { return std::fma(a, b, c); }
 inline Vec vmax(Vec a, Vec b) { return a > b ? a : b; }
 
 // Relative error about 2e-7 over the whole range; below -87 the result is 0.
@@ -54,6 +55,19 @@ inline Vec vexp(Vec x) {
   return tiny ? Vec{} : p;
 }
 
+// In order of the lanes. Sums of L interleaved parts (value i goes to part i % L) end with it in every kernel, so that
+// a row's sum has the same bits whether its values lie in one lane of a panel or in vectors of their own.
+inline float add_lanes(Vec v) {
+  float sum = 0;
+  for (int l = 0; l < L; ++l) sum += v[l];
+  return sum;
+}
+inline Vec add_parts(const Vec (&parts)[L]) {
+  Vec sum = {};
+  for (int l = 0; l < L; ++l) sum += parts[l];
+  return sum;
+}
+
 struct Exponentials {
   float max, sum;
 };
@@ -69,9 +83,7 @@ inline Exponentials exp_in_place(float *x, size_t n) {
     sums += e;
     store(x + i, e);
   }
-  float sum = 0;
-  for (int l = 0; l < L; ++l) sum += sums[l];
-  return {max, sum};
+  return {max, add_lanes(sums)};
 }
 
 }  // namespace

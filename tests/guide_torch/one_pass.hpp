@@ -12,8 +12,9 @@ inline LossSums one_pass(const Probe &probe, const gcop_train_request &request, 
   const Backward::Plan plan{{static_cast<int64_t>(rows.tokens.size()), rows.longest(), recompute},
                             static_cast<int64_t>(rows.targets.size())};
   const Config &config = probe.file->config();
+  Crew crew(2);
   Arena workspace(Backward::workspace_floats(config, nullptr, plan));
-  Backward backward({config, probe.layout, *probe.arena, gradients}, *pick_kernels()->rows, plan, workspace.data(), 1);
+  Backward backward({config, probe.layout, *probe.arena, gradients}, *pick_kernels(), plan, workspace.data(), crew);
   const auto done = backward.run(request, rows, scale);
   REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
   return backward.sums();

@@ -1,4 +1,5 @@
-// The fp32 and bf16 products of the CPU's kernels: each form gives the same bits, for every shape and number of tokens.
+// The fp32 and bf16 products of the CPU's kernels and of the trainer: the same bits in each form, for every shape and
+// number of tokens.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "products.hpp"
 #include "quants.hpp"
 
 using namespace gcop::guide_torch;
@@ -85,4 +87,67 @@ TEST_CASE("a matrix gives the same bits for one token and for many, in fp32 and 
             CHECK(different == 0);
           }
       }
+}
+
+TEST_CASE("the trainer's products have the sampler's bits, in every form, for every shape and number of threads") {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  const auto values = [&](int64_t n) {
+    std::vector<float> out(static_cast<size_t>(n));
+    for (float &v : out) v = normal(random);
+    return out;
+  };
+  const auto turned = [](const std::vector<float> &in, int64_t rows, int64_t columns) {
+    std::vector<float> out(in.size());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        out[static_cast<size_t>(c * rows + r)] = in[static_cast<size_t>(r * columns + c)];
+    return out;
+  };
+  struct Sizes {
+    int64_t m, n, k;
+  };
+  for (const Kernels *kernels : tables())
+    for (const int threads : {1, 3}) {
+      Crew crew(threads);
+      Products products(*kernels, crew);
+      for (const Sizes s : {Sizes{200, 1536, 576}, Sizes{97, 1100, 1030}, Sizes{1, 3, 5}, Sizes{13, 19, 37},
+                            Sizes{100, 64, 16}, Sizes{5, 8, 513}}) {
+        INFO(kernels->name << ", " << threads << " threads, " << s.m << " x " << s.n << " x " << s.k);
+        const int64_t lanes = kernels->lanes, panels = (s.m + lanes - 1) / lanes;
+        const std::vector<float> a = values(s.m * s.k), b = values(s.n * s.k), before = values(s.m * s.n),
+                                 at = turned(a, s.m, s.k), bt = turned(b, s.n, s.k);
+        // The sampler's: b is the weight, a the tokens in panels.
+        std::vector<float> x(static_cast<size_t>(panels * s.k * lanes)), y(static_cast<size_t>(panels * s.n * lanes)),
+            want(static_cast<size_t>(s.m * s.n));
+        for (int64_t r = 0; r < s.m; ++r)
+          for (int64_t i = 0; i < s.k; ++i)
+            x[static_cast<size_t>((r / lanes * s.k + i) * lanes + r % lanes)] = a[static_cast<size_t>(r * s.k + i)];
+        kernels->gemm(b.data(), nullptr, x.data(), static_cast<size_t>(s.k * lanes), y.data(),
+                      static_cast<size_t>(s.n * lanes), static_cast<int>(s.k), static_cast<int>(panels), 0,
+                      static_cast<int>(s.n));
+        for (int64_t r = 0; r < s.m; ++r)
+          for (int64_t i = 0; i < s.n; ++i)
+            want[static_cast<size_t>(r * s.n + i)] = y[static_cast<size_t>((r / lanes * s.n + i) * lanes + r % lanes)];
+        std::vector<float> added = before;
+        for (int64_t r = 0; r < s.m; ++r)
+          for (int64_t i = 0; i < s.n; ++i)
+            for (int64_t j = 0; j < s.k; ++j)
+              added[static_cast<size_t>(r * s.n + i)] =
+                  std::fma(a[static_cast<size_t>(r * s.k + j)], b[static_cast<size_t>(i * s.k + j)],
+                           added[static_cast<size_t>(r * s.n + i)]);
+        for (const bool add : {false, true}) {
+          const std::vector<float> &right = add ? added : want;
+          std::vector<float> c = before;
+          products.nt(s.m, s.n, s.k, {a.data(), s.k}, {b.data(), s.k}, add, {c.data(), s.n});
+          CHECK(c == right);
+          c = before;
+          products.nn(s.m, s.n, s.k, {a.data(), s.k}, {bt.data(), s.n}, add, {c.data(), s.n});
+          CHECK(c == right);
+          c = before;
+          products.tn(s.m, s.n, s.k, {at.data(), s.m}, {bt.data(), s.n}, add, {c.data(), s.n});
+          CHECK(c == right);
+        }
+      }
+    }
 }

@@ -148,7 +148,7 @@ TEST_CASE("smollm2-135m-instruct: the same seeds, the same tokens, whatever the 
   }
 }
 
-TEST_CASE("smollm2-135m-instruct: log-probabilities of samples are those that training computes") {
+TEST_CASE("smollm2-135m-instruct: log-probabilities of samples are those that training computes, bit for bit") {
   const std::string path = kSmol.find();
   if (path.empty()) return;
   const json reference = kSmol.reference();
@@ -176,11 +176,8 @@ TEST_CASE("smollm2-135m-instruct: log-probabilities of samples are those that tr
   o.kl_beta = 1;
   const Trained t = m.train(b, o, Model::adamw(0), group[0]->version);
   REQUIRE_MESSAGE(t.status == GCOP_OK, t.error);
-  // With d = sampled - trained: ratio_max = exp(max -d), and kl, the mean of exp(d) - d - 1, is half that of d^2. The
-  // two passes add up in different orders, so that rounding over 30 layers shows; the tiny models above are within
-  // 1e-5.
-  const double upwards = std::log(t.result.ratio_max), typical = std::sqrt(2 * t.result.kl);
-  CHECK(upwards <= 1e-4);
-  CHECK(typical <= 2e-5);
-  MESSAGE(t.result.n_tokens << " tokens: upwards at most " << upwards << ", root mean square " << typical);
+  // With d = sampled - trained: ratio_max = exp(max -d), and kl is the mean of exp(d) - d - 1.
+  CHECK(t.result.ratio_max == 1);
+  CHECK(t.result.kl == 0);
+  CHECK(t.result.n_tokens > 40);
 }
