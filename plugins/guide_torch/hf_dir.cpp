@@ -122,7 +122,7 @@ class HfDirectory final : public ModelFile {
       for (const std::string &text : texts)
         parts.emplace_back(reinterpret_cast<const uint8_t *>(text.data()), text.size());
       for (const auto &[name, file] : files_) parts.push_back(file.file().bytes());
-      return sha256_of(parts);
+      return sha256_of_pieces(parts);
     });
   }
 

@@ -49,8 +49,10 @@ class ModelFolder {
 
 std::string text_of(const MappedFile &file, size_t max_bytes);  // a small file; larger than max_bytes is a Fault
 
-// Hex SHA-256. Of one part it is sha256sum's; of several each has its length in front, so that no two lists of bytes
-// are the same stream.
-std::string sha256_of(const std::vector<std::span<const uint8_t>> &parts);
+// Hex SHA-256, as sha256sum has it.
+std::string sha256_of(std::span<const uint8_t> bytes);
+// One sum for a list of parts, whose pieces are hashed by several threads: SHA-256 of the parts' lengths and of the
+// sums of their pieces of 32 MB.
+std::string sha256_of_pieces(const std::vector<std::span<const uint8_t>> &parts);
 
 }  // namespace gcop::guide_torch

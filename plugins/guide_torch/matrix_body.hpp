@@ -79,8 +79,7 @@ inline float widened(uint16_t bits) {
   std::memcpy(&f, &wide, 4);
   return f;
 }
-inline __m256 load8(const float *p) { return _mm256_loadu_ps(p); }
-inline __m256 load8(const uint16_t *p) {
+inline __m256 widened8(const uint16_t *p) {
   const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
@@ -97,7 +96,7 @@ void gemm_bf16(const uint16_t *w, const float *bias, const float *x, size_t x_st
       for (int r = 0; r < n; ++r) {
         const uint16_t *in = w + static_cast<size_t>(row + r) * k + from;
         int i = 0;
-        for (; i + 8 <= depth; i += 8) _mm256_storeu_ps(wide + r * kDepth + i, load8(in + i));
+        for (; i + 8 <= depth; i += 8) _mm256_storeu_ps(wide + r * kDepth + i, widened8(in + i));
         for (; i < depth; ++i) wide[r * kDepth + i] = widened(in[i]);
       }
       const float *const b = bias ? bias + row : nullptr;
@@ -112,22 +111,20 @@ void gemm_bf16(const uint16_t *w, const float *bias, const float *x, size_t x_st
   }
 }
 
-// 8 x 8 floats, rows against columns.
-inline void transpose8(__m256 (&r)[8]) {
-  __m256 t[8], u[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-    r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+// The columns of 8 rows of 8 floats. Halves of rows j and j + 4 are joined as they are loaded, so that nothing has to
+// cross the middle of a vector afterwards.
+inline void columns8(const float *in, size_t ld, __m256 (&column)[8]) {
+  for (int half = 0; half < 8; half += 4) {
+    __m256 r[4];
+    for (int j = 0; j < 4; ++j)
+      r[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in + j * ld + half)),
+                                  _mm_loadu_ps(in + (j + 4) * ld + half), 1);
+    const __m256 low01 = _mm256_unpacklo_ps(r[0], r[1]), high01 = _mm256_unpackhi_ps(r[0], r[1]),
+                 low23 = _mm256_unpacklo_ps(r[2], r[3]), high23 = _mm256_unpackhi_ps(r[2], r[3]);
+    column[half] = _mm256_shuffle_ps(low01, low23, 0x44);
+    column[half + 1] = _mm256_shuffle_ps(low01, low23, 0xee);
+    column[half + 2] = _mm256_shuffle_ps(high01, high23, 0x44);
+    column[half + 3] = _mm256_shuffle_ps(high01, high23, 0xee);
   }
 }
 
@@ -138,8 +135,7 @@ void transpose(const float *in, size_t ld, int rows, int columns, float *out, si
       float *const to = out + c * out_ld + r;
       if (r + 8 <= rows && c + 8 <= columns) {
         __m256 block[8];
-        for (int i = 0; i < 8; ++i) block[i] = _mm256_loadu_ps(from + i * ld);
-        transpose8(block);
+        columns8(from, ld, block);
         for (int i = 0; i < 8; ++i) _mm256_storeu_ps(to + i * out_ld, block[i]);
         continue;
       }
@@ -183,52 +179,38 @@ inline void prefetch_ahead(const void *from, size_t bytes) {
   for (size_t b = 0; b < bytes; b += 64) _mm_prefetch(static_cast<const char *>(from) + b, _MM_HINT_T1);
 }
 
-// G groups of 8 rows against A tokens, x [A][k]: a vector holds one input's weights for 8 rows, so each row's sum is
-// taken in the order of the panels' tiles.
-template <int G, int A, class Weight>
-inline void gemv_rows(const Weight *w, const float *bias, const float *x, float *y, int k) {
-  __m256 acc[G][A];
-  for (int g = 0; g < G; ++g)
-    for (int a = 0; a < A; ++a) acc[g][a] = bias ? _mm256_loadu_ps(bias + g * 8) : _mm256_setzero_ps();
+// 8 rows against A tokens, x [A][k]: a vector holds one input's weights for the rows, so each row's sum is taken in the
+// order of the panels' tiles.
+template <int A>
+inline void gemv_rows(const float *w, const float *bias, const float *x, float *y, int k) {
+  __m256 acc[A];
+  for (int a = 0; a < A; ++a) acc[a] = bias ? _mm256_loadu_ps(bias) : _mm256_setzero_ps();
   const size_t ldw = static_cast<size_t>(k);
+  const auto take = [&](__m256 column, int i) {
+    for (int a = 0; a < A; ++a) acc[a] = _mm256_fmadd_ps(column, _mm256_broadcast_ss(x + a * k + i), acc[a]);
+  };
   int i = 0;
   for (; i + 8 <= k; i += 8) {
-    prefetch_ahead(w + G * 8 * (ldw + static_cast<size_t>(i)), G * 8 * 8 * sizeof(Weight));
-    for (int g = 0; g < G; ++g) {
-      __m256 r[8];
-      for (int j = 0; j < 8; ++j) {
-        r[j] = load8(w + (g * 8 + j) * ldw + i);
-      }
-      transpose8(r);
-      for (int j = 0; j < 8; ++j)
-        for (int a = 0; a < A; ++a)
-          acc[g][a] = _mm256_fmadd_ps(r[j], _mm256_broadcast_ss(x + a * k + i + j), acc[g][a]);
-    }
+    prefetch_ahead(w + 8 * (ldw + static_cast<size_t>(i)), 8 * 8 * sizeof(float));
+    __m256 column[8];
+    columns8(w + i, ldw, column);
+    for (int j = 0; j < 8; ++j) take(column[j], i + j);
   }
-  for (; i < k; ++i)
-    for (int g = 0; g < G; ++g) {
-      float column[8];
-      for (int j = 0; j < 8; ++j) {
-        const Weight v = w[(g * 8 + j) * ldw + i];
-        if constexpr (sizeof(Weight) == 4)
-          column[j] = v;
-        else
-          column[j] = widened(v);
-      }
-      for (int a = 0; a < A; ++a)
-        acc[g][a] = _mm256_fmadd_ps(_mm256_loadu_ps(column), _mm256_set1_ps(x[a * k + i]), acc[g][a]);
-    }
-  for (int g = 0; g < G; ++g)
-    for (int a = 0; a < A; ++a) {
-      float out[8];
-      _mm256_storeu_ps(out, acc[g][a]);
-      for (int j = 0; j < 8; ++j) y[static_cast<size_t>(g * 8 + j) * L + a] = out[j];
-    }
+  for (; i < k; ++i) {
+    float column[8];
+    for (int j = 0; j < 8; ++j) column[j] = w[j * ldw + i];
+    take(_mm256_loadu_ps(column), i);
+  }
+  for (int a = 0; a < A; ++a) {
+    float out[8];
+    _mm256_storeu_ps(out, acc[a]);
+    for (int j = 0; j < 8; ++j) y[static_cast<size_t>(j) * L + a] = out[j];
+  }
 }
 
 // 16 rows of bf16 at once: transposed as they are stored, half the shuffles of fp32, and widened by a zero below.
 template <int A>
-inline void gemv_rows_bf16(const uint16_t *w, const float *bias, const float *x, float *y, int k) {
+inline void gemv_rows(const uint16_t *w, const float *bias, const float *x, float *y, int k) {
   // A vector holds rows 0-3 and 8-11, or 4-7 and 12-15.
   constexpr int kFirst[2][2] = {{0, 8}, {4, 12}};
   __m256 acc[2][A];
@@ -284,32 +266,23 @@ inline void gemv_rows_bf16(const uint16_t *w, const float *bias, const float *x,
     }
 }
 
+inline float value_of(float w) { return w; }
+inline float value_of(uint16_t w) { return widened(w); }
+
 template <int A, class Weight>
 void gemv_lanes(const Weight *w, const float *bias, const float *x, float *y, int k, int begin, int end) {
-  const auto go = [&]<int G>(std::integral_constant<int, G>, int row) {
-    const Weight *const from = w + static_cast<size_t>(row) * k;
-    const float *const b = bias ? bias + row : nullptr;
-    float *const to = y + static_cast<size_t>(row) * L;
-    if constexpr (G == 2 && sizeof(Weight) == 2)
-      gemv_rows_bf16<A>(from, b, x, to, k);
-    else
-      gemv_rows<G, A>(from, b, x, to, k);
+  constexpr int kRows = sizeof(Weight) == 4 ? 8 : 16;
+  const auto go = [&](int row) {
+    gemv_rows<A>(w + static_cast<size_t>(row) * k, bias ? bias + row : nullptr, x, y + static_cast<size_t>(row) * L, k);
   };
   int row = begin;
-  for (; row + 16 <= end; row += 16) go(std::integral_constant<int, 2>{}, row);
-  for (; row + 8 <= end; row += 8) go(std::integral_constant<int, 1>{}, row);
+  for (; row + kRows <= end; row += kRows) go(row);
   if (row == end) return;
-  if (end - begin >= 8) return go(std::integral_constant<int, 1>{}, end - 8);  // some rows once more: the same numbers
+  if (end - begin >= kRows) return go(end - kRows);  // some rows once more: the same numbers
   for (; row < end; ++row)
     for (int a = 0; a < A; ++a) {
       float sum = bias ? bias[row] : 0.0f;
-      for (int i = 0; i < k; ++i) {
-        const Weight v = w[static_cast<size_t>(row) * k + i];
-        if constexpr (sizeof(Weight) == 4)
-          sum = std::fma(v, x[a * k + i], sum);
-        else
-          sum = std::fma(widened(v), x[a * k + i], sum);
-      }
+      for (int i = 0; i < k; ++i) sum = std::fma(value_of(w[static_cast<size_t>(row) * k + i]), x[a * k + i], sum);
       y[static_cast<size_t>(row) * L + a] = sum;
     }
 }

@@ -1,6 +1,7 @@
 #include "open_model.hpp"
 
 #include <algorithm>
+#include <future>
 
 #include "crew.hpp"
 #include "kv_pool.hpp"
@@ -100,17 +101,21 @@ Result<OpenModel> open_model(const Settings &s, Crew &crew) {
   if (const Result<> fits = plan_memory(s, layout, crew.size(), m); !fits) return fits.error();
 
   const bool compact = s.device == "cpu" && m.compute != "fp32";
+  std::future<Result<std::string>> hash;  // of every byte of the model, while the weights are read
   if (file) {
+    hash = std::async(std::launch::async, [&file] { return file->identity(); });
     const Result<std::shared_ptr<Arena>> read =
         read_weights(*file, layout, crew, [&](const Parameter &p) { return !compact || !CompactWeights::takes(p); });
     if (!read) return read.error();
     m.arena = *read;
-    const Result<std::string> hash = file->identity();
-    if (!hash) return hash.error();
-    m.identity = "sha256:" + *hash;
   } else {
     m.arena = random_weights(m.config, layout, s.seed);
     m.identity = "random:" + fingerprint(*m.arena);
+  }
+  if (hash.valid()) {
+    const Result<std::string> sum = hash.get();
+    if (!sum) return sum.error();
+    m.identity = "sha256:" + *sum;
   }
   if (!compact) return m;
   const auto read = [&](const Parameter &p, float *out) -> Result<> {

@@ -40,8 +40,7 @@ void Products::multiply(Form form, int64_t m, int64_t n, int64_t k, MatrixIn a, 
       const int64_t depth = std::min(kDepth, k - from), group = 8 * lanes;
       each((columns + group - 1) / group, [&](size_t i, int) {
         const int64_t at = static_cast<int64_t>(i) * group, column = left + at;
-        const float *const source =
-            form.b_transposed ? b.data + column * b.ld + from : b.data + from * b.ld + column;
+        const float *const source = form.b_transposed ? b.data + column * b.ld + from : b.data + from * b.ld + column;
         kernels_.pack(source, static_cast<size_t>(b.ld), form.b_transposed, static_cast<int>(depth),
                       static_cast<int>(std::min(group, columns - at)), columns_.data() + at * depth);
       });

@@ -1,5 +1,6 @@
-// A device to compute on: "cuda" through libtorch_cuda.so and libguide_torch_cuda.so, both opened here and linked
-// nowhere; or "cpu_reference", the same path over ATen's CPU tensors and reference.cpp, for tests. No torch types here.
+// A device to compute on: "cuda" through libtorch_cuda.so and libguide_torch_cuda.so, or "cpu_reference", the same path
+// over ATen's CPU tensors and reference.cpp, for tests. All of it is in libguide_torch_device.so, which is opened when
+// a device is asked for: nothing else needs LibTorch. No torch types here.
 #pragma once
 #include <cstdint>
 #include <memory>

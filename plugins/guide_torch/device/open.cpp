@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "backend.hpp"
+#include "library.hpp"
 
 namespace gcop::guide_torch::device {
 
@@ -19,29 +20,13 @@ std::string last_error() {
   return why ? why : "unknown";
 }
 
-// The folder of the object that this code is in.
-std::filesystem::path own_folder() {
-  Dl_info info{};
-  static const char here = 0;
-  if (!dladdr(&here, &info) || !info.dli_fname) return ".";
-  return std::filesystem::absolute(info.dli_fname).parent_path();
-}
-
 Result<const KernelTable *> open_kernels() {
-  void *library = nullptr;
-  std::string why;
-  for (const std::filesystem::path &folder : {own_folder(), own_folder() / "plugins"}) {
-    const std::filesystem::path path = folder / "libguide_torch_cuda.so";
-    if (!std::filesystem::exists(path)) continue;
-    library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (library) break;
-    why = last_error();
-  }
-  if (!library)
-    return missing(why.empty() ? "this build has no libguide_torch_cuda.so; install the CUDA toolkit 13 (nvcc) and "
-                                 "build gcop again, or use device \"cpu\""
-                               : "libguide_torch_cuda.so does not load: " + why);
-  const auto entry = reinterpret_cast<gcop_guide_cuda_entry>(dlsym(library, "gcop_guide_cuda"));
+  const Library library = open_beside("libguide_torch_cuda.so");
+  if (!library.handle)
+    return missing(library.why.empty() ? "this build has no libguide_torch_cuda.so; install the CUDA toolkit 13 (nvcc) "
+                                         "and build gcop again, or use device \"cpu\""
+                                       : "libguide_torch_cuda.so does not load: " + library.why);
+  const auto entry = reinterpret_cast<gcop_guide_cuda_entry>(dlsym(library.handle, "gcop_guide_cuda"));
   const KernelTable *table = entry ? entry() : nullptr;
   if (!table || table->version != kTableVersion)
     return missing("libguide_torch_cuda.so belongs to another build of gcop; build it again");
@@ -84,9 +69,7 @@ class AtenDevice : public Device, public std::enable_shared_from_this<AtenDevice
   const std::string name_;
 };
 
-}  // namespace
-
-Result<std::shared_ptr<Device>> Device::open(const DeviceOptions &o) {
+Result<std::shared_ptr<Device>> open(const DeviceOptions &o) {
   const Config &c = o.config;
   if (c.heads % c.kv_heads != 0 || c.heads / c.kv_heads > kTaskQueries || c.head_dim > kWidestHead)
     return Error{Code::unsupported,
@@ -115,4 +98,12 @@ Result<std::shared_ptr<Device>> Device::open(const DeviceOptions &o) {
   return std::shared_ptr<Device>(new AtenDevice(backend, "cuda:0"));
 }
 
+}  // namespace
+
 }  // namespace gcop::guide_torch::device
+
+extern "C" __attribute__((visibility("default"))) void gcop_guide_device_1(
+    const gcop::guide_torch::device::DeviceOptions *options,
+    gcop::Result<std::shared_ptr<gcop::guide_torch::device::Device>> *out) {
+  *out = gcop::guide_torch::device::open(*options);
+}
