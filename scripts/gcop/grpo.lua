@@ -97,7 +97,7 @@ return function(run, o)
     local advantages = gcop.trainer.advantages(rewards, ids, scaling)
     local sequences, full = {}, {}
     for i, rollout in ipairs(rollouts) do
-      if math.abs(advantages[i]) > 1e-9 or o.kl_beta > 0 then
+      if rewards[i] then   -- one without advantage still counts in the loss's mean
         local tokens = table.move(rollout.prompt, 1, #rollout.prompt, 1, {})
         local mask, old = {}, {}
         for j = 1, #tokens do mask[j], old[j] = 0, 0 end

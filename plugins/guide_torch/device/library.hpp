@@ -1,4 +1,5 @@
-// Libraries that lie beside the object this code is in (or in plugins/ there) and are opened when they are first needed.
+// Libraries that lie beside the object this code is in (or in plugins/ there) and are opened when they are first
+// needed.
 #pragma once
 #include <string>
 
