@@ -91,14 +91,22 @@ Result<Moments> read_moments(const std::string &path, const Layout &layout) {
     if (out.step == 0) return out;
     out.first = std::make_unique<Arena>(layout.floats);
     out.second = std::make_unique<Arena>(layout.floats);
+    const Arena *const out_second = out.second.get();
     for (const auto &[prefix, arena] : {std::make_pair("m.", out.first.get()), std::make_pair("v.", out.second.get())})
       for (const Parameter &p : layout.parameters) {
         const auto found = file.tensors().find(prefix + p.name);
         if (found == file.tensors().end() || found->second.shape != p.shape)
-          fail("'" + path + "' has no " + prefix + p.name + " of this model's shape; it belongs to another model");
+          fail("'" + path + "' has no " + prefix + p.name +
+               " of this model's shape; it belongs to another model, or to one "
+               "trained with another lora: a save without the optimizer loads");
         const StoredTensor &stored = found->second;
         if (stored.encoding != &f32_encoding()) fail("'" + path + "': " + prefix + p.name + " is not stored as F32");
-        std::memcpy(arena->data() + p.offset, stored.data, p.count * 4);
+        float *const to = arena->data() + p.offset;
+        const bool good = decode_finite(stored, to) &&
+                          (arena != out_second || std::all_of(to, to + p.count, [](float v) { return v >= 0; }));
+        if (!good)
+          fail("'" + path + "': " + prefix + p.name +
+               " holds what no moment can be (NaN, infinite or negative); copy the file again");
       }
     return out;
   });

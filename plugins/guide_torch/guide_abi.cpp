@@ -1,4 +1,5 @@
 // gcop.guide/1: C functions that check what comes in, hand it to the engine and answer. No exception leaves them.
+#include <algorithm>
 #include <cmath>
 #include <new>
 
@@ -146,6 +147,8 @@ void score(gcop_instance *raw, const gcop_score_request *in, const gcop_op *op, 
       const auto [status, why] = ended(op);
       return Error{static_cast<Code>(status), why, {}};
     }
+    if (!std::all_of(out.begin(), out.end(), [](float v) { return !std::isnan(v); }))
+      return invalid("the weights \"" + name + "\" give a token no probability (NaN): they have diverged");
     return out;
   };
   starting([&] { post_job<Logprobs>(instance, op, "", body, answer); },

@@ -54,6 +54,8 @@ Config read_config(const Json &json, const std::string &path) {
       for (const char *needed : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"})
         if (field(rope, needed, path).is_null())
           fail("'" + path + "': " + name + " of type llama3 lacks '" + needed + "'");
+    if (c.rope.type == "yarn" && field(rope, "factor", path).is_null())
+      fail("'" + path + "': " + name + " of type yarn lacks 'factor'");
     for (const char *other : {"mscale", "mscale_all_dim"})
       if (!field(rope, other, path).is_null()) unsupported(std::string(name) + "." + other);
     if (!flag_field(rope, "truncate", path, true)) unsupported(std::string(name) + ".truncate = false");

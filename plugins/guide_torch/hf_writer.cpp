@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <unordered_map>
 
 #include "durable_file.hpp"
@@ -121,6 +122,20 @@ void remove_leftovers(const fs::path &dir) {
   for (const fs::path &path : dead) fs::remove_all(path, ec);
 }
 
+// Everything in the old directory goes when the new one takes its place: it may hold nothing else.
+void check_replaceable(const fs::path &dir, const std::vector<FileOut> &more) {
+  std::set<std::string> ours = {"config.json",           "model.safetensors",       "tokenizer.json",
+                                "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+                                "chat_template.jinja",   "optimizer.safetensors",   "adapter"};
+  for (const FileOut &file : more) ours.insert(file.name);
+  if (!fs::exists(dir)) return;
+  if (!fs::is_directory(dir)) fail("'" + dir.string() + "' is there and is no directory; choose another name");
+  for (const fs::directory_entry &entry : fs::directory_iterator(dir))
+    if (const std::string name = entry.path().filename().string(); !ours.count(name))
+      fail("'" + dir.string() + "' holds '" + name +
+           "', which is no part of a saved model and would be lost; choose another name");
+}
+
 // Puts `made` in the place of `dir`, whole or not at all.
 void move_into_place(const fs::path &made, const fs::path &dir) {
   std::error_code ec;
@@ -155,8 +170,7 @@ Result<> write_hf_dir(const std::string &dir_text, const Config &config, const T
   auto result = guarded("'" + dir.string() + "'", [&] {
     if (auto ok = check_config(config); !ok) throw Fault{ok.error()};
     check_tensors(config, tensors);
-    if (fs::exists(dir) && !fs::exists(dir / "config.json") && !(fs::is_directory(dir) && fs::is_empty(dir)))
-      fail("'" + dir.string() + "' is there and is no model directory; choose another name");
+    check_replaceable(dir, more);
     size_t need = size_t{16} << 20;  // tokenizer and configuration
     for (const TensorOut &tensor : tensors) need += value_count(tensor.shape) * (stored_as == StoredAs::f32 ? 4 : 2);
     fs::create_directories(dir.parent_path(), ec);

@@ -14,6 +14,7 @@
 #include "json_read.hpp"
 #include "model_file.hpp"
 #include "open_model.hpp"
+#include "quants.hpp"
 #include "tokenizer_json.hpp"
 #include "trainer.hpp"
 
@@ -200,9 +201,13 @@ Result<> Instance::save(const std::string &name, const std::string &dir, bool op
   const Version *version = engine_->weights().fetched(name);
   if (!version) return engine_->weights().unknown(name);
   std::vector<TensorOut> tensors;
-  for (const Parameter &p : engine_->weights().layout().parameters)
+  for (const Parameter &p : engine_->weights().layout().parameters) {
+    if (!all_finite(version->arena->data() + p.offset, p.count))
+      return invalid("the weights \"" + name + "\" are not saved: " + p.name +
+                     " holds a NaN or an infinite number; load an earlier save");
     tensors.push_back(
         {p.name, p.shape, [arena = version->arena, offset = p.offset] { return arena->data() + offset; }});
+  }
   std::vector<FileOut> more;
   if (lora_)
     more.push_back({kAdapterDir, [this, adapter = version->adapter](const std::string &path) {

@@ -20,6 +20,10 @@ Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t
   if (policy && o.kl_beta != 0 && !r.ref_logprobs)
     return invalid("kl_beta is " + std::to_string(o.kl_beta) +
                    " but there are no ref_logprobs; score the reference first");
+  for (const auto &[name, beta] : {std::pair{"beta1", r.optimizer->beta1}, {"beta2", r.optimizer->beta2}})
+    if (!(beta >= 0 && beta < 1))  // 1 - beta^step divides the moments
+      return invalid(std::string("the optimizer's ") + name + " is " + std::to_string(beta) +
+                     "; it must be at least 0 and less than 1");
   size_t masked = 0;
   for (size_t i = 0; i < r.n; ++i) {
     const uint64_t begin = r.offsets[i], end = r.offsets[i + 1];

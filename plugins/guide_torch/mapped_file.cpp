@@ -21,7 +21,7 @@
 namespace gcop::guide_torch {
 
 MappedFile::MappedFile(const std::string &path) : path_(path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait
   if (fd < 0) fail("cannot open '" + path + "': " + std::strerror(errno), Code::unavailable);
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -23,6 +23,7 @@ SafetensorsFile::SafetensorsFile(MappedFile file) : file_(std::move(file)) {
   const uint8_t *data = bytes.data() + 8 + header_size;
   uint64_t room = bytes.size() - 8 - header_size, sum = 0;
 
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (auto &[name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     std::string who = "safetensors '" + path + "': tensor '" + name + "' ";
@@ -53,13 +54,18 @@ SafetensorsFile::SafetensorsFile(MappedFile file) : file_(std::move(file)) {
       fail(who + "has " + std::to_string(end - begin) + " bytes, its shape and type need " +
            std::to_string(count * tensor.encoding->bytes));
     sum += end - begin;  // each at most `room`, and there are fewer than the header has bytes: no overflow
+    ranges.emplace_back(begin, end);
     tensor.data = data + begin;
     tensor.values = count;
     tensors_.emplace(name, std::move(tensor));
   }
-  if (sum > room)
+  std::sort(ranges.begin(), ranges.end());
+  for (size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i].first < ranges[i - 1].second)
+      fail("safetensors '" + path + "' is corrupt: two of its tensors share byte " + std::to_string(ranges[i].first));
+  if (sum != room)
     fail("safetensors '" + path + "' is corrupt: its tensors need " + std::to_string(sum) +
-         " bytes, its data part has " + std::to_string(room) + "; some overlap");
+         " bytes, its data part has " + std::to_string(room) + "; copy or download it again");
 }
 
 bool decode_finite(const StoredTensor &tensor, float *out) {

@@ -13,7 +13,7 @@ const char *const kConfigSchema = R"json({"type":"object","additionalProperties"
 "role":{"enum":["guide","core"],"default":"guide","description":"core: no gcop.guide/1"},
 "device":{"enum":["cpu","cuda","cpu_reference"],"default":"cpu","description":"what computes; cuda is compiled and tested without a device, but has not run on one; cpu_reference is the device's path on the CPU with plain kernels, for tests"},
 "compute":{"enum":["fp32","bf16","int8"],"description":"on the CPU, of cores: bf16 rounds weights, int8 computes with 7-bit weights and activations; default: int8 for a core whose sizes are multiples of 32, else fp32. On a device bf16, with fp32 weights beside it where it is trained"},
-"threads":{"type":"integer","minimum":1,"description":"default: all this process may use"},
+"threads":{"type":"integer","minimum":1,"maximum":1024,"description":"default: all this process may use"},
 "context":{"type":"integer","minimum":16,"description":"tokens of one sequence; default: the model's, at most 8192"},
 "max_batch":{"type":"integer","minimum":1,"maximum":256,"default":64,"description":"sequences computed at once"},
 "template":{"type":"object","description":"variables that the model's chat template reads, true, false or text: enable_thinking (Qwen3), date_string (Llama 3); one that it does not read is refused"},

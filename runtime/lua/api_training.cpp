@@ -1,6 +1,7 @@
 // Guide:train and Guide:score.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -23,8 +24,31 @@ std::vector<float> floats(lua_State *L, const Options &o, const char *key, size_
   return out;
 }
 
+// A misspelt field would otherwise train on something else without a word.
+void check_fields(lua_State *L, int row, lua_Unsigned sequence) {
+  constexpr std::pair<std::string_view, int> kFields[] = {
+      {"tokens", LUA_TTABLE},       {"mask", LUA_TTABLE},       {"old_logprobs", LUA_TTABLE},
+      {"ref_logprobs", LUA_TTABLE}, {"advantage", LUA_TNUMBER}, {"weights_version", LUA_TNUMBER}};
+  lua_pushnil(L);
+  for (; lua_next(L, row); lua_pop(L, 1)) {
+    const std::string name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+    const auto field =
+        std::find_if(std::begin(kFields), std::end(kFields), [&](const auto &f) { return f.first == name; });
+    if (field == std::end(kFields))
+      raise(L, fmt::format("gcop.Guide:train: sequences[{}] has a field '{}'; a gcop.Sequence has tokens, mask, "
+                           "old_logprobs, ref_logprobs, advantage, weights_version",
+                           sequence, name));
+    if (lua_type(L, -1) != field->second || (name == "weights_version" && !lua_isinteger(L, -1)))
+      raise(L, fmt::format("gcop.Guide:train: sequences[{}].{} is a {}; {} is wanted", sequence, name,
+                           luaL_typename(L, -1),
+                           name == "weights_version" ? "a whole number"
+                           : name == "advantage"     ? "a number"
+                                                     : "a list"));
+  }
+}
+
 // `expected`: the version that the samples must come from. 0: any, but all from one, which it becomes.
-std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o, uint64_t &expected) {
+std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o, bool policy, uint64_t &expected) {
   std::vector<guide::Sequence> out;
   o.push("sequences");
   int list = lua_gettop(L);
@@ -33,18 +57,26 @@ std::vector<guide::Sequence> read_sequences(lua_State *L, const Options &o, uint
   for (lua_Unsigned i = 1; i <= count; ++i) {
     if (lua_rawgeti(L, list, static_cast<lua_Integer>(i)) != LUA_TTABLE)
       raise(L, fmt::format("gcop.Guide:train: sequences[{}] is a {}", i, luaL_typename(L, -1)));
+    check_fields(L, lua_gettop(L), i);
     Options row(L, -1, fmt::format("gcop.Guide:train: sequences[{}]", i));
     guide::Sequence s;
     row.push("tokens");
     s.tokens = to_tokens(L, -1, "gcop.Guide:train: tokens");
     row.push("mask");
-    for (double m : to_numbers(L, -1, "gcop.Guide:train: mask")) s.mask.push_back(m != 0);
+    for (double m : to_numbers(L, -1, "gcop.Guide:train: mask")) {
+      if (m != 0 && m != 1)
+        raise(L, fmt::format("gcop.Guide:train: sequences[{}].mask holds {}; it is of 0 and 1", i, m));
+      s.mask.push_back(m != 0);
+    }
     lua_pop(L, 2);
     if (s.mask.size() != s.tokens.size())
       raise(L, fmt::format("gcop.Guide:train: sequences[{}].mask has {} values for {} tokens", i, s.mask.size(),
                            s.tokens.size()));
     s.old_logprobs = floats(L, row, "old_logprobs", s.tokens.size(), i);
     s.ref_logprobs = floats(L, row, "ref_logprobs", s.tokens.size(), i);
+    if (policy && !row.has("advantage"))
+      raise(L,
+            fmt::format("gcop.Guide:train: sequences[{}].advantage is missing; objective \"policy\" weighs by it", i));
     s.advantage = static_cast<float>(row.num("advantage", 0, -1e9, 1e9));
     if (const auto version = static_cast<uint64_t>(row.integer("weights_version", 0, 0, INT64_MAX)); version != 0) {
       if (expected == 0) expected = version;
@@ -73,6 +105,10 @@ guide::Loss read_loss(lua_State *L, const Options &o) {
   loss.kl_beta = static_cast<float>(t.num("kl_beta", loss.kl_beta, 0, 1e6));
   loss.max_len = static_cast<uint32_t>(t.integer("max_len", 0, 0, 1 << 24));
   lua_pop(L, 1);
+  if (loss.clip_delta > 0 && loss.clip_delta <= 1 + loss.clip_high)
+    raise(L, fmt::format("gcop.Guide:train: loss.clip_delta is {}; it caps ratios above the clip range, so it must be "
+                         "more than 1 + clip_high = {}",
+                         loss.clip_delta, 1 + loss.clip_high));
   if (loss.policy && loss.reduction == "dr_grpo" && loss.max_len == 0)
     raise(L,
           "gcop.Guide:train: loss.max_len is missing: reduction dr_grpo divides by it; give the longest completion's "
@@ -144,8 +180,8 @@ int train(lua_State *L) {
   auto guide = guide_at(L);
   Options o(L, 2, "gcop.Guide:train");
   auto expect = static_cast<uint64_t>(o.integer("expect_version", 0, 0, INT64_MAX));
-  auto sequences = std::make_shared<std::vector<guide::Sequence>>(read_sequences(L, o, expect));
   auto loss = read_loss(L, o);
+  auto sequences = std::make_shared<std::vector<guide::Sequence>>(read_sequences(L, o, loss.policy, expect));
   auto optimizer = read_optimizer(L, o);
   const Host &host = host_of(L);
   return wait_or_raise<guide::TrainStats>(
@@ -207,7 +243,7 @@ const Module training_module = {
        {"mask", "(0|1)[]", "1: this token is predicted and counts"},
        {"old_logprobs", "number[]?", "of the samples; absent: on policy"},
        {"ref_logprobs", "number[]?", "for the KL; absent: none"},
-       {"advantage", "number?", "for objective \"policy\""},
+       {"advantage", "number?", "needed for objective \"policy\""},
        {"weights_version", "integer?", "of its sample; refused unless it is that of all others and of \"current\""}},
       true},
      {"gcop.Loss",
@@ -219,7 +255,7 @@ const Module training_module = {
        {"clip_high", "number?", "default 0.28"},
        {"clip_delta", "number?", "two-sided clip; 0 (default): off"},
        {"kl_beta", "number?", "0 (default): off"},
-       {"max_len", "integer?", "dr_grpo's constant length"}},
+       {"max_len", "integer?", "dr_grpo's constant length, needed for it: the most tokens a completion may have"}},
       true},
      {"gcop.Optimizer",
       "AdamW; weight decay applies to matrices only.",

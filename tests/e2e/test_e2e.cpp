@@ -269,6 +269,15 @@ print("mixed", pcall(train, { new, old }))
 print("stale", pcall(train, { old }))
 print("told", pcall(train, { new }, 1))
 print("fresh", train({ new, draw() }, 2).weights_version)
+for _, wrong in ipairs { { "Advantage", 1 }, { "old_logprob", {} }, { "advantage", "1" }, { "weights_version", 1.5 },
+    { "mask", { 0, 2, 1, 1, 1 } } } do
+  local s = draw()
+  s[wrong[1]] = wrong[2]
+  print("wrong", pcall(train, { s }))
+end
+local idle = draw()
+idle.advantage = nil
+print("wrong", pcall(train, { idle }))
 old.weights_version = nil
 print("unnamed", train({ old }).weights_version)
 )";
@@ -278,7 +287,9 @@ print("unnamed", train({ old }).weights_version)
        {"first\t2", "sequences[2] was drawn from version 1 of the weights, not from 2 as those before it",
         "the samples were drawn from version 1 of the weights and \"current\" is at version 2",
         "sequences[1] was drawn from version 2 of the weights, not from 1 as expect_version says", "fresh\t3",
-        "unnamed\t4"})
+        "sequences[1] has a field 'Advantage'; a gcop.Sequence has", "sequences[1] has a field 'old_logprob'",
+        "sequences[1].advantage is a string; a number", "sequences[1].weights_version is a number; a whole number",
+        "sequences[1].mask holds 2", "sequences[1].advantage is missing", "unnamed\t4"})
     CHECK_MESSAGE(said.find(line) != std::string::npos, said);
 }
 

@@ -198,7 +198,9 @@ TEST_CASE("safetensors that lie or are cut are refused in one sentence") {
   has(why(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
                       R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
                       "123456789012")),
-      "some overlap");
+      "share byte 4");
+  has(why(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678")),
+      "its tensors need 4 bytes");
   has(why(safetensors(std::string(1'000'000, '['), "")), "nests its JSON deeper");
 }
 

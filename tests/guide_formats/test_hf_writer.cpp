@@ -67,12 +67,19 @@ TEST_CASE("a folder that is no model is not replaced") {
   write_file(folder / "home/thesis.txt", "years of work");
   auto refused = save(folder / "home");
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().message.find("no model directory") != std::string::npos);
+  CHECK(refused.error().message.find("holds 'thesis.txt', which is no part of a saved model") != std::string::npos);
   CHECK(read_file(folder / "home/thesis.txt") == "years of work");
   write_file(folder / "file", "x");
   CHECK_FALSE(save(folder / "file"));
   CHECK_FALSE(save(folder / "file/below"));
-  CHECK(entries(folder / "") == 2);
+  REQUIRE(save(folder / "mine"));
+  write_file(folder / "mine/thesis.txt", "years of work");
+  CHECK_FALSE(save(folder / "mine"));
+  REQUIRE(save(folder / "a/b"));
+  CHECK_FALSE(save(folder / "a"));
+  CHECK(read_file(folder / "mine/thesis.txt") == "years of work");
+  CHECK(fs::exists(folder / "a/b/model.safetensors"));
+  CHECK(entries(folder / "") == 4);
 }
 
 TEST_CASE("tensors that do not make up the model are refused") {

@@ -178,6 +178,11 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
   o.kl_beta = 0.1f;
   refused(b, o, "ref_logprobs");
   refused(good, Model::nll(), "version 9", 9);
+  gcop_optimizer_options constant = Model::adamw(1e-2f);
+  constant.beta2 = 1;  // its correction would be 0 / 0
+  const Trained t = m.train(good, Model::nll(), constant);
+  CHECK(t.status == GCOP_INVALID);
+  CHECK_MESSAGE(t.error.find("beta2 is 1.000000") != std::string::npos, t.error);
   b = Batch();
   b.add(std::vector<int32_t>(600, 65), {66});
   refused(b, Model::nll(), "512");

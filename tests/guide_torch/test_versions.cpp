@@ -139,6 +139,18 @@ TEST_CASE("save and load: the same weights, and the same next steps") {
     CHECK_MESSAGE(p.error.find("optimizer.safetensors") != std::string::npos, p.error);
     CHECK(scores(m) == later);
   }
+  SUBCASE("moments that none can be change nothing") {
+    const std::string file = dir.path + "/policy/optimizer.safetensors";
+    std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+    const float bad = NAN;
+    bytes.seekp(-4, std::ios::end);
+    bytes.write(reinterpret_cast<const char *>(&bad), 4);
+    bytes.close();
+    const Plain p = m.load("current", dir.path + "/policy");
+    CHECK(p.status == GCOP_INVALID);
+    CHECK_MESSAGE(p.error.find("no moment can be") != std::string::npos, p.error);
+    CHECK(scores(m) == later);
+  }
   SUBCASE("no such place") {
     CHECK(m.load("current", dir.path + "/nowhere").status != GCOP_OK);
     CHECK(m.save("current", "/proc/nowhere/policy").status != GCOP_OK);

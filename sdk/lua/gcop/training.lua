@@ -7,7 +7,7 @@
 ---@field mask (0|1)[] 1: this token is predicted and counts
 ---@field old_logprobs? number[] of the samples; absent: on policy
 ---@field ref_logprobs? number[] for the KL; absent: none
----@field advantage? number for objective "policy"
+---@field advantage? number needed for objective "policy"
 ---@field weights_version? integer of its sample; refused unless it is that of all others and of "current"
 
 --- See gcop_loss_options in gcop/plugin.h for the formulas.
@@ -19,7 +19,7 @@
 ---@field clip_high? number default 0.28
 ---@field clip_delta? number two-sided clip; 0 (default): off
 ---@field kl_beta? number 0 (default): off
----@field max_len? integer dr_grpo's constant length
+---@field max_len? integer dr_grpo's constant length, needed for it: the most tokens a completion may have
 
 --- AdamW; weight decay applies to matrices only.
 ---@class gcop.Optimizer
