@@ -98,7 +98,7 @@ void Weights::put(const std::string &name, std::shared_ptr<Arena> arena, std::sh
   version.arena = std::move(arena);
   version.base = std::move(base);
   version.adapter = std::move(adapter);
-  version.number = ++counters_[name];
+  version.number = ++changes_;
 }
 
 void Weights::use_compact(std::shared_ptr<const CompactWeights> compact) {
@@ -109,7 +109,7 @@ void Weights::use_compact(std::shared_ptr<const CompactWeights> compact) {
   version.compact = std::move(compact);
 }
 
-void Weights::changed(const std::string &name) { versions_.at(name).number = ++counters_[name]; }
+void Weights::changed(const std::string &name) { versions_.at(name).number = ++changes_; }
 
 Result<> Weights::copy(const std::string &from, const std::string &to) {
   const Version *source = fetched(from);

@@ -104,7 +104,7 @@ class Weights {
   Layout layout_;
   Place place_;
   std::map<std::string, Version> versions_;
-  std::map<std::string, uint64_t> counters_;  // survive a drop, so that a number never comes twice
+  uint64_t changes_ = 0;  // of any name: a number says which weights, and never comes twice
 };
 
 // All parameters, or those that `wanted` says; what is not read takes no memory.

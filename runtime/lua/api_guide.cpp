@@ -239,7 +239,7 @@ const Module guide_module = {
        {"tokens", "integer[]", "the end token included if there is one"},
        {"logprobs", "number[]", "nats, of each token under the sampling weights at temperature 1, untruncated"},
        {"truncated", "boolean", "ended by max_tokens"},
-       {"weights_version", "integer", "grows by one at each change of these weights"},
+       {"weights_version", "integer", "which weights, of all names; a change gives the next number"},
        {"reused", "integer", "prompt tokens whose keys and values were shared, not computed"}}}},
     {},
     {{"gcop.guide",

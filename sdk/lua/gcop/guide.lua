@@ -27,7 +27,7 @@ local Guide = {}
 ---@field tokens integer[] the end token included if there is one
 ---@field logprobs number[] nats, of each token under the sampling weights at temperature 1, untruncated
 ---@field truncated boolean ended by max_tokens
----@field weights_version integer grows by one at each change of these weights
+---@field weights_version integer which weights, of all names; a change gives the next number
 ---@field reused integer prompt tokens whose keys and values were shared, not computed
 
 ---@class gcop.guide.Options
