@@ -235,7 +235,7 @@ typedef struct gcop_rollout {
   const int32_t *tokens;
   const float *logprobs;    /* n: log-probability of each token under the sampling weights at temperature 1,
                                untruncated */
-  uint64_t weights_version; /* grows by one at each change of the named weights */
+  uint64_t weights_version; /* which weights, of all names: every change of any takes the next number */
   uint32_t finish;          /* GCOP_FINISH_* */
   uint32_t reused;          /* prompt tokens whose keys and values were shared, not computed */
 } gcop_rollout;
