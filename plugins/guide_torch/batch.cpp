@@ -57,7 +57,8 @@ std::optional<Error> Batch::check(const Sequence &s) const {
   const int64_t room = int64_t{pool_->blocks()} * kBlockTokens;
   if (s.prompt() >= limits_.context)
     return invalid("the prompt has " + std::to_string(s.prompt()) + " tokens and the context holds " +
-                   std::to_string(limits_.context) + "; shorten the prompt or raise \"context\"");
+                   std::to_string(limits_.context) +
+                   "; shorten the prompt, or raise \"context\" where the model has more");
   if (std::min<int64_t>(limits_.context, int64_t{s.prompt()} + s.request.max_tokens) > room)
     return invalid("the prompt of " + std::to_string(s.prompt()) + " tokens and max_tokens " +
                    std::to_string(s.request.max_tokens) + " do not fit into the key/value memory of " +

@@ -256,7 +256,10 @@ const Module guide_module = {
        {"device", "string?", "cpu (default) or cuda, which has not been run on a device yet"},
        {"name", "string?", "for reports and errors"},
        {"plugin", "string?", "default \"guide_torch\""},
-       {"config", "table?", "added to the plugin's configuration"},
+       {"config", "table?",
+        "added to the plugin's: threads, max_batch, kv_bytes, context (less than the model's), training = false "
+        "(memory for "
+        "it is not asked for at the start), prefix_reuse"},
        {"timeout_ms", "integer?", "for a call; default 1800000"}},
       {{"guide", "gcop.Guide", ""}},
       "Raises when the model is unknown, damaged, or cannot be fetched.",
@@ -340,17 +343,19 @@ const Module guide_module = {
       Waits::yes,
       "Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files). A guide with a low-rank "
       "adapter "
-      "writes the merged weights, and the adapter into DIR/adapter as PEFT reads it.",
+      "writes the merged weights, and the adapter into DIR/adapter as PEFT reads it. A model saved there before is "
+      "replaced, whole or not at all; a directory that holds anything else is refused.",
       {{"dir", "string", "relative: inside the run's folder"}, {"options", "table?", ""}},
       {{"weights", "string?", "default \"current\""},
        {"optimizer", "boolean?", "also its moments and step, to go on training"}},
       {},
-      "Raises when the disk is full or read-only.",
+      "Raises when the disk is full or read-only, or a weight is no finite number.",
       "guide:save(\"weights/sft\", { weights = \"sft\" })"},
      {"gcop.Guide:load",
       load,
       Waits::yes,
-      "Reads such a directory into a version; into \"current\" with the optimizer if it is there. A guide with a "
+      "Reads such a directory into a version; into \"current\" with the optimizer, which begins anew if the directory "
+      "has none. A guide with a "
       "low-rank "
       "adapter also reads a PEFT directory; weights without an adapter become its new base.",
       {{"dir", "string", "relative: inside the run's folder"}, {"options", "table?", ""}},
