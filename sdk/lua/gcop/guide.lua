@@ -38,7 +38,7 @@ local Guide = {}
 ---@field device? string cpu (default) or cuda, which has not been run on a device yet
 ---@field name? string for reports and errors
 ---@field plugin? string default "guide_torch"
----@field config? table added to the plugin's configuration
+---@field config? table added to the plugin's: threads, max_batch, kv_bytes, context (less than the model's), training = false (memory for it is not asked for at the start), prefix_reuse
 ---@field timeout_ms? integer for a call; default 1800000
 
 --- Loads a guide. Guides of the same model and configuration share one instance.
@@ -103,9 +103,9 @@ function Guide:drop(name) end
 ---@field weights? string default "current"
 ---@field optimizer? boolean also its moments and step, to go on training
 
---- Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files). A guide with a low-rank adapter writes the merged weights, and the adapter into DIR/adapter as PEFT reads it.
+--- Writes a Hugging Face directory (config.json, model.safetensors, tokenizer files). A guide with a low-rank adapter writes the merged weights, and the adapter into DIR/adapter as PEFT reads it. A model saved there before is replaced, whole or not at all; a directory that holds anything else is refused.
 --- Waits.
---- Raises when the disk is full or read-only.
+--- Raises when the disk is full or read-only, or a weight is no finite number.
 ---@param dir string relative: inside the run's folder
 ---@param options? gcop.Guide.save.Options
 function Guide:save(dir, options) end
@@ -113,7 +113,7 @@ function Guide:save(dir, options) end
 ---@class gcop.Guide.load.Options
 ---@field weights? string default "current"
 
---- Reads such a directory into a version; into "current" with the optimizer if it is there. A guide with a low-rank adapter also reads a PEFT directory; weights without an adapter become its new base.
+--- Reads such a directory into a version; into "current" with the optimizer, which begins anew if the directory has none. A guide with a low-rank adapter also reads a PEFT directory; weights without an adapter become its new base.
 --- Waits.
 --- Raises when it is damaged or of another shape.
 ---@param dir string relative: inside the run's folder
