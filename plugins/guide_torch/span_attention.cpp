@@ -5,12 +5,16 @@
 
 namespace gcop::guide_torch {
 
+namespace {
+int64_t padded(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens * kBlockTokens; }
+}  // namespace
+
 // Rows [row, row + count) of one head; what they see: `prefix` rows at prefix_row and `own` rows at own_row, of which
 // the first of them sees count - 1 less than the last.
 struct SpanAttention::Block {
   int64_t head, kv_head, row, count, prefix_row, prefix, own_row, own;
   int64_t columns() const { return prefix + own; }
-  int64_t ld() const { return (columns() + 15) / 16 * 16; }
+  int64_t ld() const { return padded(columns()); }
   size_t seen() const { return static_cast<size_t>(columns() - count + 1); }
 };
 
@@ -24,10 +28,6 @@ void SpanAttention::each_block(const PackedRows &rows, Work work) const {
                    span.prefix, span.begin, from + count});
       }
 }
-
-namespace {
-int64_t padded(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens * kBlockTokens; }
-}  // namespace
 
 int64_t SpanAttention::scratch_floats(const AttentionShape &s, int64_t longest) {
   const int64_t group = s.heads / s.kv_heads, columns = padded(longest);
@@ -48,11 +48,8 @@ void SpanAttention::forward(const PackedRows &rows, const AttentionRows &t, floa
       for (int64_t c = 0; c < columns; ++c) {
         const int64_t row = c < span.prefix ? span.prefix_begin + c : span.begin + c - span.prefix;
         const float *const k = t.k + row * kv_ld + h * dim, *const v = t.v + row * kv_ld + h * dim;
-        float *const keys = scratch + c / kBlockTokens * block + c % kBlockTokens, *const values =
-                                                                                       scratch +
-                                                                                       c / kBlockTokens * block +
-                                                                                       dim * kBlockTokens +
-                                                                                       c % kBlockTokens * dim;
+        float *const at = scratch + c / kBlockTokens * block, *const keys = at + c % kBlockTokens,
+                     *const values = at + dim * kBlockTokens + c % kBlockTokens * dim;
         for (int64_t d = 0; d < dim; ++d) keys[d * kBlockTokens] = k[d];
         std::copy_n(v, dim, values);
       }

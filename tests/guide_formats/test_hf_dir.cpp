@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include "files.hpp"
 #include "safetensors.hpp"
 
@@ -91,6 +93,9 @@ TEST_CASE("a model in several files follows its index") {
     write_file(dir + "/part-" + std::to_string(part) + ".safetensors", safetensors(headers[part].dump(), data[part]));
   fs::remove(dir + "/model.safetensors");
   CHECK(why_not(dir).find("neither model.safetensors nor") != std::string::npos);
+  REQUIRE(::mkfifo((dir + "/model.safetensors").c_str(), 0600) == 0);  // nobody writes into it
+  CHECK(why_not(dir).find("is not a regular file") != std::string::npos);
+  fs::remove(dir + "/model.safetensors");
   write_file(dir + "/model.safetensors.index.json", Json{{"weight_map", map}}.dump());
   auto file = ModelFile::open(dir);
   REQUIRE_MESSAGE(file, (file ? "" : file.error().message));
@@ -124,6 +129,7 @@ TEST_CASE("configurations this project would run wrongly are refused by name") {
   has(why({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}), "low_freq_factor");
   has(why({{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 8.0}}}}), "'longrope'");
   has(why({{"rope_scaling", {{"type", "yarn"}, {"factor", 0.5}}}}), "factor is 0.5");
+  has(why({{"rope_scaling", {{"type", "yarn"}}}}), "of type yarn lacks 'factor'");
   has(why({{"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}, {"mscale", 1.0}}}}), "mscale");
   has(why({{"attention_bias", true}}), "attention_bias");
   has(why({{"hidden_act", "gelu"}}), "gelu");

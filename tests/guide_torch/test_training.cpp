@@ -190,6 +190,36 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
   CHECK(before == after);
 }
 
+TEST_CASE("weights that have diverged are neither scored nor saved over a good directory") {
+  const TempDir dir;
+  const Model m(kTiny);
+  const std::string saved = dir.path + "/policy";
+  REQUIRE(m.save("current", saved).status == GCOP_OK);
+  Batch b;
+  b.add(m.encode("a"), m.encode("b"));
+  gcop_optimizer_options wild = Model::adamw(3.4e38f);
+  wild.weight_decay = 1;
+  REQUIRE(m.train(b, Model::nll(), wild).status == GCOP_OK);
+  std::vector<float> out;
+  const Plain scored = m.score({m.encode("ab")}, &out);
+  CHECK(scored.status == GCOP_INVALID);
+  CHECK_MESSAGE(scored.error.find("have diverged") != std::string::npos, scored.error);
+  const Plain again = m.save("current", saved);
+  CHECK(again.status == GCOP_INVALID);
+  CHECK_MESSAGE(again.error.find("holds a NaN or an infinite number") != std::string::npos, again.error);
+  CHECK(m.load("current", saved).status == GCOP_OK);
+}
+
+TEST_CASE("more threads than any machine has are refused") {
+  std::string why;
+  try {
+    const Model m(R"({"random":{},"threads":40000})");
+  } catch (const std::runtime_error &e) {
+    why = e.what();
+  }
+  CHECK_MESSAGE(why.find("threads is 40000; it must be at least 1 and at most 1024") != std::string::npos, why);
+}
+
 TEST_CASE("a group's shared prompt is stored once and gives the same loss and gradient") {
   // In the first order neighbours share their prompt; in the second they never do.
   const Model a(kTiny), b(kTiny);
