@@ -59,9 +59,12 @@ def sample(job):
 
 def train(job):
     m = model(job)
+    if "adamw" not in MODELS:
+        MODELS["adamw"] = torch.optim.AdamW(m.parameters(), lr=1e-6, fused=True)  # the fastest of its forms
     ids = torch.tensor(job["sequences"])  # of one length: no padding on this side either
     start = time.perf_counter()
     m(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    MODELS["adamw"].step()
     seconds = time.perf_counter() - start
     m.zero_grad()
     return {"tokens": ids.numel(), "seconds": seconds}
