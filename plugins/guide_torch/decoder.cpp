@@ -20,8 +20,8 @@ struct Decoder::Carver {
   }
 };
 
-Decoder::Decoder(const Config &c, const Lora *lora, const Plan &plan, float *workspace)
-    : config_(c), plan_(plan), attention_({c.heads, c.kv_heads, c.head_dim}, *pick_kernels()) {
+Decoder::Decoder(const Config &c, const Lora *lora, const Kernels &kernels, const Plan &plan, float *workspace)
+    : config_(c), plan_(plan), attention_({c.heads, c.kv_heads, c.head_dim}, kernels) {
   Carver carve{workspace};
   const int64_t n = plan.rows, q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   for (int64_t i = 0; i <= c.layers; ++i) x_.push_back(carve.take(n * c.hidden));
@@ -61,11 +61,11 @@ Decoder::Decoder(const Config &c, const Lora *lora, const Plan &plan, float *wor
 }
 
 size_t Decoder::workspace_floats(const Config &config, const Lora *lora, const Plan &plan) {
-  return Decoder(config, lora, plan, nullptr).floats_;
+  return Decoder(config, lora, *pick_kernels(), plan, nullptr).floats_;
 }
 
 Decoder::Decoder(const TrainedModel &m, const Kernels &kernels, Products &products, const Plan &plan, float *workspace)
-    : Decoder(m.config, m.lora, plan, workspace) {
+    : Decoder(m.config, m.lora, kernels, plan, workspace) {
   kernels_ = kernels.rows;
   products_ = &products;
   const auto index = [&](const std::string &name) { return m.layout.index(name); };

@@ -68,7 +68,7 @@ class Decoder {
   };
   struct Carver;  // hands out the workspace
 
-  Decoder(const Config &config, const Lora *lora, const Plan &plan, float *workspace);
+  Decoder(const Config &config, const Lora *lora, const Kernels &kernels, const Plan &plan, float *workspace);
   void layer_forward(const Layer &layer, const Kept &kept, const float *x, float *out, const PackedRows &rows);
   void layer_backward(const Layer &layer, const Kept &kept, const float *x, const PackedRows &rows);
   void attention_backward(const Layer &layer, const Kept &kept, const float *x, const PackedRows &rows);

@@ -5,8 +5,8 @@
 namespace gcop::guide_torch {
 
 namespace {
-// Two panels of at most kDepth inputs, and kRows rows of them, stay in the second-level cache while the panels pass over
-// the rows; all columns of one round in the third. Fewer inputs would fit the first, but then c passes more often,
+// Two panels of at most kDepth inputs, and kRows rows of them, stay in the second-level cache while the panels pass
+// over the rows; all columns of one round in the third. Fewer inputs would fit the first, but then c passes more often,
 // which costs more.
 constexpr int64_t kDepth = 576, kColumns = 1024, kRows = 36;
 constexpr int64_t kLine = 16;  // floats; rows of a power of two apart would meet in the same places of a cache
