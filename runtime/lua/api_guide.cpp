@@ -267,7 +267,7 @@ const Module guide_module = {
      {"gcop.Guide:render",
       render,
       Waits::no,
-      "The model's chat template over messages, the start of its answer included.",
+      "The model's chat template (ChatML's where it has none) over messages, the start of its answer included.",
       {{"messages", "gcop.Message[]", ""}},
       {},
       {{"tokens", "integer[]", ""}},

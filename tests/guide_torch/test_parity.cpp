@@ -72,13 +72,13 @@ void compare(const Real &real) {
   const uint32_t tokens = full ? reference["most"].get<uint32_t>() : 24;
   size_t compared = 0;
   {
-    const Model m(json{{"model", path}, {"max_batch", 32}}.dump());
+    const Model m(json{{"model", path}, {"max_batch", 32}, {"training", false}}.dump());
     for (const json &c : reference["cases"])
       CHECK(m.render(c["messages"].dump()) == c["prompt"].get<std::vector<int32_t>>());
     compared += greedy(reference, m, n, tokens, 50);
     compared += greedy(reference, m, n, full ? tokens : 3, 7);  // beginnings are remembered now
   }
-  const Model m(json{{"model", path}, {"max_batch", 32}, {"prefix_reuse", false}}.dump());
+  const Model m(json{{"model", path}, {"max_batch", 32}, {"prefix_reuse", false}, {"training", false}}.dump());
   compared += greedy(reference, m, full ? n : 6, tokens, 50);
   compared += greedy(reference, m, full ? n : 3, tokens, 1);
   CHECK(compared > (full ? 25 * tokens : 300));

@@ -48,7 +48,7 @@ local Guide = {}
 ---@return gcop.Guide guide
 function gcop.guide(options) end
 
---- The model's chat template over messages, the start of its answer included.
+--- The model's chat template (ChatML's where it has none) over messages, the start of its answer included.
 ---@param messages gcop.Message[]
 ---@return integer[] tokens
 function Guide:render(messages) end
