@@ -128,7 +128,7 @@ const Module run_module = {
      {"gcop.Run:accept",
       kInLua,
       Waits::yes,
-      "Acceptance sampling (arXiv 2604.09741): the teacher proposes, the core executes each strategy up to m times, "
+      "Acceptance sampling (arXiv 2604.09741): the teacher proposes, the core executes each strategy until "
       "gcop.strategy.plan decides. Failures go back to the teacher; at the end it sees what was kept on the tasks most "
       "alike. Expert notes of a task are proposals too.",
       {{"options", "table", ""}},
@@ -136,7 +136,11 @@ const Module run_module = {
        {"teacher", "gcop.Core", "any core"},
        {"tau", "number?", "share of executions that must pass; default 0.8"},
        {"epsilon", "number?", "a strategy below tau - epsilon is bad; default 0.2"},
-       {"m", "integer?", "executions that decide; default as gcop.strategy.plan"},
+       {"m", "integer?", "executions of the test whose promise is kept; this and the next three as gcop.strategy.plan"},
+       {"rule", "\"sprt\"|\"curtailed\"|\"fixed\"|nil", ""},
+       {"p1", "number?", ""},
+       {"rounds_of", "integer?", ""},
+       {"audit", "boolean?", "execute every kept strategy once more and report how many pass"},
        {"neutral", "string?",
         "a strategy that leaves the core to itself: on tasks whose baseline meets tau the first proposal and, when "
         "kept, "

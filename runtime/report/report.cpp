@@ -49,6 +49,7 @@ const Fields kPaired{{"a", Kind::text},        {"b", Kind::text},         {"slic
 const Fields kAcceptance{{"proposed", Kind::count},        {"tested", Kind::count},          {"kept", Kind::count},
                          {"kept_by_origin", Kind::counts}, {"trials", Kind::count},          {"beta_fa", Kind::number},
                          {"expected_bad", Kind::number},   {"certified_bad_95", Kind::count}};
+const Fields kAudit{{"n", Kind::count}, {"successes", Kind::count}, {"ci95", Kind::interval}};
 const Fields kGrpo{
     {"steps", Kind::count},      {"reward_slope", Kind::number},          {"reward_slope_ci95", Kind::interval},
     {"kl", Kind::number, false}, {"changed_greedy", Kind::number, false}, {"history", Kind::list, false}};
@@ -170,8 +171,12 @@ Result<json> checked(const json &report) {
   } lists[] = {{"stages", &kStage}, {"systems", &kSystem}, {"paired", &kPaired}, {"tasks", &kTask}};
   for (const auto &[name, fields] : lists)
     if (auto ok = fit_list(out, name, *fields); !ok) return ok.error();
-  if (out.contains("acceptance"))
-    if (auto ok = fit_all(out["acceptance"], kAcceptance, "acceptance"); !ok) return ok.error();
+  if (out.contains("acceptance")) {
+    json &acceptance = out["acceptance"];
+    if (auto ok = fit_all(acceptance, kAcceptance, "acceptance"); !ok) return ok.error();
+    if (acceptance.contains("audit"))
+      if (auto ok = fit_all(acceptance["audit"], kAudit, "acceptance.audit"); !ok) return ok.error();
+  }
   if (out.contains("grpo"))
     if (auto ok = fit_all(out["grpo"], kGrpo, "grpo"); !ok) return ok.error();
   return out;

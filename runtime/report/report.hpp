@@ -10,9 +10,11 @@
 //                 tokens_in, tokens_out, utility, slices {slice -> {n, mean, ci95}}}; name: core core_icl core_notes
 //                 guide_only gcop_base gcop_sft gcop_advisor_2step gcop_advisor_3step gcop_exectune
 //   paired[]     {a, b, slice, n, families, diff, ci95, method}           diff = a - b; method "family_t",
-//   "task_bootstrap" acceptance   {proposed, tested, kept, kept_by_origin {origin -> count}, trials, beta_fa,
-//   expected_bad,
-//                 certified_bad_95, malformed, leaked, m, need}
+//                "task_bootstrap"
+//   acceptance   {proposed, malformed, leaked, undecided, tested, kept, kept_by_origin {origin -> count}, trials,
+//                 trials_of_fixed, rule, m, need, cap, beta_fa, p1, power_at_p1, expected_bad, bad_share,
+//                 certified_bad_95, good_share_95 (one round only), executability_least, executability_median (lower
+//                 bounds of the kept ones), audit {n, successes, ci95} (if asked for)}; see strategy/certificate.hpp
 //   sft          {examples, epochs, steps, losses[]}
 //   grpo         {steps, reward_slope, reward_slope_ci95, kl (if kl_beta > 0), changed_greedy,
 //                 history[] {step, reward, parts {name -> mean}, kl, valid_rate, leak_rate, ...}}

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-
-#include <boost/math/special_functions/beta.hpp>
-#include <boost/math/special_functions/gamma.hpp>
+#include <string>
 
 namespace gcop::strategy {
 namespace {
@@ -16,80 +14,96 @@ std::string number(double x) {
   return text;
 }
 
-double log_beta(double a, double b) {
-  return boost::math::lgamma(a) + boost::math::lgamma(b) - boost::math::lgamma(a + b);
+constexpr uint32_t kMostTrials = 1000, kMostForSprt = 128;
+
+Result<> check(const PlanOptions &o) {
+  if (!(o.tau > 0 && o.tau <= 1))
+    return invalid("acceptance: tau = " + number(o.tau) +
+                   " must lie in (0, 1]: the share of trials a strategy should win");
+  if (!(o.epsilon > 0 && o.epsilon < o.tau))
+    return invalid("acceptance: epsilon = " + number(o.epsilon) + " must lie in (0, tau = " + number(o.tau) + ")");
+  if (!(o.p1 > o.tau - o.epsilon && o.p1 <= 1))
+    return invalid("acceptance: p1 = " + number(o.p1) + " must lie in (tau - epsilon = " + number(o.tau - o.epsilon) +
+                   ", 1]: it is the executability that should be kept");
+  if (o.m < 1 || o.m > kMostTrials)
+    return invalid("acceptance: m = " + std::to_string(o.m) + " must lie in 1.." + std::to_string(kMostTrials) +
+                   " trials");
+  if (o.rule == Rule::sprt && o.m > kMostForSprt)
+    return invalid("acceptance: m = " + std::to_string(o.m) + " is more than the " + std::to_string(kMostForSprt) +
+                   " for which rule = \"sprt\" finds its bounds at once; take a smaller m or rule = \"curtailed\"");
+  if (o.rounds_of < 1 || o.rounds_of > o.m)
+    return invalid("acceptance: rounds_of = " + std::to_string(o.rounds_of) +
+                   " must lie in 1..m = " + std::to_string(o.m));
+  return Unit{};
 }
 
-// log of B(a, b) (1 - I_x(a, b)): the part of the beta integral above x. -inf where it is below the smallest double.
-double log_upper_beta(double a, double b, double x) { return log_beta(a, b) + std::log(boost::math::ibetac(a, b, x)); }
+// Of the fixed test of m trials; with `early`, at the first end of a round where its outcome is certain.
+Bounds fixed_bounds(const PlanOptions &o, uint32_t need, bool early) {
+  Bounds b(o.m);
+  const auto at_least = static_cast<int32_t>(need);
+  for (uint32_t t = o.rounds_of; early && t < o.m; t += o.rounds_of) {
+    if (t >= need) b.keep_at[t] = at_least;
+    b.drop_at[t] = std::max(-1, static_cast<int32_t>(need + t) - static_cast<int32_t>(o.m) - 1);
+  }
+  b.keep_at[o.m] = at_least;
+  b.drop_at[o.m] = at_least - 1;
+  return b;
+}
+
+double kept_at(const Bounds &b, double p) {
+  double kept = 0;
+  walk(
+      b, p, 1 - p, [](uint32_t, uint32_t, double) {}, [&](uint32_t, uint32_t, double w) { kept += w; });
+  return std::min(kept, 1.0);
+}
 
 }  // namespace
 
-Result<Plan> Plan::make(double tau, double epsilon, uint32_t m) {
-  if (!(tau > 0 && tau <= 1))
-    return invalid("acceptance: tau = " + number(tau) +
-                   " must lie in (0, 1]: the share of trials a strategy should win");
-  if (!(epsilon > 0 && epsilon < tau))
-    return invalid("acceptance: epsilon = " + number(epsilon) + " must lie in (0, tau = " + number(tau) + ")");
-  if (m < 1 || m > 10000) return invalid("acceptance: m = " + std::to_string(m) + " must lie in 1..10000 trials");
+Result<Plan> Plan::make(const PlanOptions &options) {
   Plan plan;
-  plan.tau = tau;
-  plan.epsilon = epsilon;
-  plan.m = m;
+  PlanOptions &o = plan.options = options;
+  if (o.p1 == 0) o.p1 = (1 + o.tau) / 2;
+  if (const Result<> good = check(o); !good) return good.error();
   // 0.8 * 15 is 12.000000000000002 in binary: a hair above an integer is that integer.
-  plan.need = std::max<uint32_t>(1, static_cast<uint32_t>(std::ceil(tau * m - 1e-9)));
-  plan.beta_fa = plan.power(tau - epsilon);
+  plan.need = std::max<uint32_t>(1, static_cast<uint32_t>(std::ceil(o.tau * o.m - 1e-9)));
+  const double p0 = o.tau - o.epsilon;
+  plan.bounds = fixed_bounds(o, plan.need, o.rule != Rule::fixed);
+  if (o.rule == Rule::sprt)
+    plan.bounds = best_bounds({p0, o.p1, kept_at(plan.bounds, p0), kept_at(plan.bounds, o.p1), 2 * o.m, o.rounds_of},
+                              plan.bounds);
+  plan.beta_fa = plan.power(p0);
+  plan.power_at_p1 = plan.power(o.p1);
   return plan;
 }
 
 Decision Plan::decide(uint32_t successes, uint32_t trials) const {
-  if (successes >= need) return Decision::keep;
-  return trials - successes > m - need ? Decision::drop : Decision::go_on;
+  if (static_cast<int32_t>(successes) >= bounds.keep_at[trials]) return Decision::keep;
+  return static_cast<int32_t>(successes) <= bounds.drop_at[trials] ? Decision::drop : Decision::go_on;
 }
 
-double Plan::power(double p) const {
-  if (p <= 0) return 0;
-  if (p >= 1) return 1;
-  return boost::math::ibeta(double(need), double(m - need + 1), p);  // Pr[Bin(m, p) >= need]
-}
+double Plan::power(double p) const { return kept_at(bounds, std::clamp(p, 0.0, 1.0)); }
 
 double Plan::expected_trials(double p) const {
   p = std::clamp(p, 0.0, 1.0);
-  std::vector<double> open(need + 1, 0.0);  // probability of s successes so far, undecided
-  open[0] = 1;
-  double expected = 0;
-  for (uint32_t t = 0; t < m; ++t) {
-    double undecided = 0;
-    for (uint32_t s = std::min(t + 1, need); s-- > 0;) {
-      if (open[s] == 0) continue;
-      const double mass = open[s];
-      undecided += mass;
-      open[s] = 0;
-      if (decide(s + 1, t + 1) == Decision::go_on) open[s + 1] += mass * p;
-      if (decide(s, t + 1) == Decision::go_on) open[s] = mass * (1 - p);
-    }
-    expected += undecided;
+  double trials = 0;
+  walk(
+      bounds, p, 1 - p, [&](uint32_t, uint32_t, double w) { trials += w; }, [](uint32_t, uint32_t, double) {});
+  return trials;
+}
+
+double Plan::lower_bound(uint32_t successes, uint32_t trials, double alpha) const {
+  double low = 0, high = 1;
+  for (int i = 0; i < 50; ++i) {
+    const double p = (low + high) / 2;
+    double as_good = 0;
+    walk(
+        bounds, p, 1 - p, [](uint32_t, uint32_t, double) {},
+        [&](uint32_t t, uint32_t s, double w) {
+          if (t < trials || (t == trials && s >= successes)) as_good += w;
+        });
+    (as_good < alpha ? low : high) = p;
   }
-  return expected;
-}
-
-double expected_bad(double beta_fa, uint64_t kept, uint64_t rejected) {
-  if (beta_fa <= 0) return 0;
-  if (beta_fa >= 1) return double(kept);
-  return std::min(double(kept), beta_fa / (1 - beta_fa) * double(rejected));
-}
-
-uint64_t certified_bad(double beta_fa, uint64_t kept, uint64_t rejected, double delta) {
-  if (beta_fa <= 0) return 0;
-  if (beta_fa >= 1) return kept;
-  const double b = 1 / beta_fa - 1, r = double(rejected);
-  const double prior = log_upper_beta(1, b, beta_fa), bar = -std::log(delta);
-  auto log_evidence = [&](double bad) {
-    return log_upper_beta(bad + 1, r + b, beta_fa) - prior - bad * std::log(beta_fa) - r * std::log1p(-beta_fa);
-  };
-  uint64_t bad = kept;
-  while (bad > 0 && log_evidence(double(bad)) >= bar) --bad;
-  return bad;
+  return low;
 }
 
 }  // namespace gcop::strategy

@@ -1,5 +1,5 @@
--- Stage 1, acceptance. A teacher proposes a strategy, the target core executes it up to m times, and the plan keeps or
--- drops it; the result is certain before m draws are spent more often than not, and then no more are paid for.
+-- Stage 1, acceptance. A teacher proposes a strategy, the target core executes it until the plan keeps or
+-- drops it, mostly long before m draws are spent.
 -- What fails goes back to the teacher with the feedback; at the end the teacher sees what worked on the tasks most
 -- alike and proposes once more where too little was kept.
 --
@@ -11,24 +11,27 @@ local nearest = require "gcop.nearest"
 return function(run, o)
   arguments("accept", o, { keep = 1, proposals = 0, refine = 0 })
   if o.neutral and not run.unguided then error("accept: neutral needs run:baseline before it, which says what the core solves alone", 3) end
-  local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m }
-  local counts = { proposed = 0, malformed = 0, leaked = 0, tested = 0, kept = 0, trials = 0, kept_by_origin = {}, tested_by_origin = {} }
+  local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m, rule = o.rule, p1 = o.p1, rounds_of = o.rounds_of }
+  local counts = { proposed = 0, malformed = 0, leaked = 0, undecided = 0, tested = 0, kept = 0, trials = 0, kept_by_origin = {}, tested_by_origin = {} }
 
-  -- One draw at a time: the next is paid for only if the decision is still open.
+  -- One round of draws at a time: the next is paid for only if the decision is still open. A draw that brought no result
+  -- is drawn anew, up to twice more than that the strategy stays undecided.
   local function test(task, strategy)
-    local successes, trials, missing, failed = 0, 0, 0, nil
+    local at = { successes = 0, trials = 0, samples = 0 }
     while true do
-      local decision = plan:decide(successes, trials)
-      if decision then return decision == "keep", successes, trials, failed end
-      local result = run:attempt(task, strategy, trials + missing)
-      if result then
-        trials = trials + 1
-        successes = successes + (result.score >= 1 and 1 or 0)
-        if result.score < 1 then failed = { strategy = strategy, answer = result.text, feedback = result.feedback } end
-      else
-        missing = missing + 1
-        if missing > 2 then return nil, successes, trials end
+      local decision = plan:decide(at.successes, at.trials)
+      if decision then return decision, at end
+      local wanted = math.min(plan.rounds_of - at.trials % plan.rounds_of, plan.cap - at.trials)
+      local results = run:attempts(task, strategy, wanted, at.samples)
+      at.samples = at.samples + wanted
+      for _, result in ipairs(results) do
+        if result then
+          at.trials = at.trials + 1
+          at.successes = at.successes + (result.score >= 1 and 1 or 0)
+          if result.score < 1 then at.failed = { strategy = strategy, answer = result.text, feedback = result.feedback } end
+        end
       end
+      if at.samples - at.trials > 2 * plan.rounds_of then return "undecided", at end
     end
   end
 
@@ -69,20 +72,20 @@ return function(run, o)
       seen[strategy] = true
       counts.proposed = counts.proposed + 1
       if run:leak(task, strategy) then counts.leaked = counts.leaked + 1 return end
-      local keep, successes, trials, failed = test(task, strategy)
-      if keep == nil then return end
+      local decision, at = test(task, strategy)
+      counts.trials = counts.trials + at.trials
+      if decision == "undecided" then counts.undecided = counts.undecided + 1 return end
       counts.tested = counts.tested + 1
-      counts.trials = counts.trials + trials
       counts.tested_by_origin[origin] = (counts.tested_by_origin[origin] or 0) + 1
-      local row = { task = task.id, strategy = strategy, origin = origin, successes = successes, trials = trials, kept = keep }
+      local row = { task = task.id, strategy = strategy, origin = origin, successes = at.successes, trials = at.trials, kept = decision == "keep" }
       gcop.store.put("strategy", task.id .. "/" .. gcop.sha256(strategy):sub(1, 16), row)
-      if keep then
+      if row.kept then
         counts.kept = counts.kept + 1
         counts.kept_by_origin[origin] = (counts.kept_by_origin[origin] or 0) + 1
-        kept[#kept + 1] = { task = task, strategy = strategy, origin = origin, successes = successes, trials = trials }
-      elseif failed then
-        failed.origin, failed.rate = origin, successes / trials
-        failures[#failures + 1] = failed
+        kept[#kept + 1] = { task = task, strategy = strategy, origin = origin, successes = at.successes, trials = at.trials, samples = at.samples }
+      elseif at.failed then
+        at.failed.origin, at.failed.rate = origin, at.successes / at.trials
+        failures[#failures + 1] = at.failed
       end
     end
 
@@ -116,12 +119,33 @@ return function(run, o)
     return kept
   end
 
+  -- Was everything that is tested proposed before any outcome was known, and tested whatever came out?
+  local function single_round()
+    if o.proposals > 0 or o.refine > 0 or o.neutral then return false end
+    for _, task in ipairs(o.tasks) do
+      if #(task.notes or {}) > o.keep then return false end
+    end
+    return true
+  end
+
+  -- Optional: what the kept ones are worth, from a draw of each that no decision has seen.
+  local function audit(kept)
+    local results = gcop.map(kept, { limit = run.parallel }, function(row) return run:attempt(row.task, row.strategy, row.samples) or false end)
+    local n, successes = 0, 0
+    for _, result in ipairs(results) do
+      if result then n, successes = n + 1, successes + (result.score >= 1 and 1 or 0) end
+    end
+    local found = gcop.stats.clopper_pearson(successes, n)
+    gcop.log(("audit: a fresh execution of each kept strategy: %d of %d pass"):format(successes, n))
+    return { n = n, successes = successes, ci95 = found.ci95 }
+  end
+
   -- Most strategies fail their first draw; a kept one takes `need` draws or a few more.
   local notes = 0
   for _, task in ipairs(o.tasks) do notes = notes + #(task.notes or {}) end
   local proposals = #o.tasks * (o.proposals * 2 + o.refine)
   run:expect("accept", "teacher", proposals, o.teacher)
-  run:expect("accept", "core", (proposals + notes) * 1.3 + #o.tasks * o.keep * plan.need * 0.5)
+  run:expect("accept", "core", (proposals + notes) * 1.3 + #o.tasks * o.keep * plan:expected_trials(1) * 0.5)
   run.expected_kept = math.floor(#o.tasks * o.keep * 0.7)
   return run:stage("accept", function()
     local kept, of_task = {}, {}
@@ -144,13 +168,18 @@ return function(run, o)
     for _, task in ipairs(o.tasks) do
       for _, row in ipairs(of_task[task.id]) do kept[#kept + 1] = row end
     end
-    counts.beta_fa = plan.beta_fa
-    counts.m, counts.need = plan.m, plan.need
-    for key, value in pairs(plan:certify(counts.tested, counts.kept)) do counts[key] = value end
+    for _, key in ipairs { "rule", "m", "need", "cap", "beta_fa", "p1", "power_at_p1" } do counts[key] = plan[key] end
+    counts.trials_of_fixed = counts.tested * plan.m
+    for key, value in pairs(plan:certify { tested = counts.tested, kept = counts.kept, single_round = single_round() }) do counts[key] = value end
+    local from = {}   -- lower bounds of the kept ones' executabilities, 95 % of them true
+    for i, row in ipairs(kept) do from[i] = plan:lower_bound(row.successes, row.trials, 0.05 * counts.kept / counts.tested) end
+    table.sort(from)
+    counts.executability_least, counts.executability_median = from[1], from[math.ceil(#from / 2)]
+    if o.audit and #kept > 0 then counts.audit = audit(kept) end
     run.report.acceptance = counts
     run.kept = kept
-    gcop.log(("accepted %d of %d tested strategies in %d executions (false accept at most %.3f each)")
-      :format(counts.kept, counts.tested, counts.trials, plan.beta_fa))
+    gcop.log(("accepted %d of %d tested strategies in %d executions, %d of the fixed test's %d saved (false accept at most %.3f each)")
+      :format(counts.kept, counts.tested, counts.trials, counts.trials_of_fixed - counts.trials, counts.trials_of_fixed, plan.beta_fa))
     return kept
   end)
 end

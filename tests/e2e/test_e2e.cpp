@@ -333,6 +333,44 @@ print("kept " .. table.concat(sorted, "; "))
   CHECK_MESSAGE(text.find("kept kind a: neutral: just do it; kind b: teacher: double it\n") != std::string::npos, text);
 }
 
+TEST_CASE(
+    "acceptance in rounds: a draw that brought no verdict is drawn anew and never counted; order decides nothing") {
+  TempDir dir;
+  auto recipe = dir.path / "rounds.lua", log = dir.path / "log";
+  std::ofstream(recipe) << R"lua(
+-- Kind b needs the strategy, and of the lamp its second draw is lost; of kind c's shelf every draw is. The later a draw
+-- starts, the sooner it ends.
+local core = gcop.core { max_in_flight = 32, script = function(request)
+  local said = request.messages[#request.messages].content
+  gcop.sleep(0.05 / (1 + request.sample))
+  if said:find "negate" and said:find "shelf" or said:find "double it" and said:find "lamp" and request.sample == 1 then
+    error "the line was cut"
+  end
+  return "```python\ndef f(x):\n    return " .. (said:find "double it" and "x * 2" or "None") .. "\n```"
+end }
+local teacher = gcop.core { script = function(request)
+  local kind = request.messages[#request.messages].content:match "kind (%a)"
+  return "<strategy>\n" .. ({ a = "print the value", b = "double it", c = "negate" })[kind] .. "\n</strategy>"
+end }
+local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
+local kept = run:accept { tasks = tasks.train, teacher = teacher, m = 3, rule = "curtailed", rounds_of = 2,
+  proposals = 1, refine = 0, keep = 1, audit = true }
+local a, of_kind = run.report.acceptance, { a = 0, b = 0, c = 0 }
+for _, task in ipairs(tasks.train) do local kind = task.prompt:match "kind (%a)" of_kind[kind] = of_kind[kind] + 1 end
+for _, row in ipairs(kept) do assert(row.successes == 3 and row.trials == 3 and row.strategy == "double it") end
+for _, row in ipairs(kept) do assert(row.samples == (row.task.id == "b-lamp" and 4 or 3)) end
+print("kept", #kept == of_kind.b, "tested", a.tested == #tasks.train - 1)   -- the others are dropped after a round of two
+print("undecided", a.undecided == 1, "trials", a.trials == 3 * of_kind.b + 2 * (of_kind.a + of_kind.c - 1))
+print("audit", a.audit.n == #kept, a.audit.successes == #kept, "bound", math.abs(a.executability_least ^ 3 - 0.05 * 5 / 14) < 1e-9)
+)lua";
+  CHECK(wait_for(start({kRun, recipe, "--out", dir.path / "run"}, log)) == 0);
+  const std::string text = slurp(log);
+  for (const char *line :
+       {"kept\ttrue\ttested\ttrue\n", "undecided\ttrue\ttrials\ttrue\n", "audit\ttrue\ttrue\tbound\ttrue\n"})
+    CHECK_MESSAGE(text.find(line) != std::string::npos, text);
+}
+
 TEST_CASE("killed at random moments, resumed: complete, and no settled call is made again") {
   TempDir dir;
   fs::path out = dir.path / "run", log = dir.path / "log", requests = dir.path / "requests";

@@ -15,9 +15,10 @@ std::string error_of(const std::string &statement) {
 
 TEST_CASE("unknown option keys name the known ones and the nearest") {
   CHECK(error_of("gcop.strategy.plan { tua = 0.5 }") ==
-        "recipe.lua:2: gcop.strategy.plan: unknown option 'tua', did you mean 'tau'?; known: tau, epsilon, m");
+        "recipe.lua:2: gcop.strategy.plan: unknown option 'tua', did you mean 'tau'?; known: tau, epsilon, m, rule, "
+        "p1, rounds_of");
   CHECK(error_of("gcop.strategy.plan { wholly_else = 1 }") ==
-        "recipe.lua:2: gcop.strategy.plan: unknown option 'wholly_else'; known: tau, epsilon, m");
+        "recipe.lua:2: gcop.strategy.plan: unknown option 'wholly_else'; known: tau, epsilon, m, rule, p1, rounds_of");
   CHECK(error_of("core:complete { prompt = 'x', 3 }") ==
         "recipe.lua:2: gcop.Core:complete: named options only, got an item [1]");
   CHECK(error_of("gcop.core { script = function() end, price = { in_ = 1 } }")

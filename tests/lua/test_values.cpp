@@ -54,9 +54,9 @@ TEST_CASE("sha256, strategies, plans, advantages, statistics are the kernels'") 
     print(gcop.sha256("abc"))
     print(gcop.strategy.parse("so <strategy>Use an f-string.</strategy>"))
     print(gcop.strategy.parse("none"))
-    local plan = gcop.strategy.plan { tau = 0.8, epsilon = 0.2, m = 16 }
+    local plan = gcop.strategy.plan { tau = 0.8, epsilon = 0.2, m = 16, rule = "curtailed" }
     print(plan.m, plan.need, ("%.4f"):format(plan.beta_fa), plan:decide(0, 0), plan:decide(13, 13), plan:decide(0, 4))
-    local c = plan:certify(10, 4)
+    local c = plan:certify { tested = 10, kept = 4 }
     print(c.expected_bad < 4, c.certified_bad_95 <= 4)
     local a, stats = gcop.trainer.advantages({ 1, 0, false, 1, 1 }, { 1, 1, 1, 2, 2 })
     print(table.concat(a, " "), stats.groups, stats.dead_groups, stats.missing)

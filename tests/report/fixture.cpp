@@ -182,12 +182,22 @@ json fixture_report() {
       {"tested", 361},
       {"kept", 97},
       {"kept_by_origin", {{"expert", 61}, {"teacher", 14}, {"expert+refined", 13}, {"teacher+refined", 9}}},
+      {"undecided", 2},
       {"trials", 1534},
-      {"beta_fa", 0.1064},
-      {"expected_bad", 31.4},
-      {"certified_bad_95", 44},
+      {"trials_of_fixed", 2888},
+      {"rule", "sprt"},
       {"m", 8},
-      {"need", 7}};
+      {"need", 7},
+      {"cap", 16},
+      {"beta_fa", 0.1059},
+      {"p1", 0.9},
+      {"power_at_p1", 0.8172},
+      {"expected_bad", 31.3},
+      {"bad_share", 0.322},
+      {"certified_bad_95", 44},
+      {"executability_least", 0.31},
+      {"executability_median", 0.47},
+      {"audit", {{"n", 97}, {"successes", 84}, {"ci95", {0.782, 0.927}}}}};
   std::vector<double> losses, xs, ys;
   for (uint64_t i = 0; i < 60; ++i)
     losses.push_back(0.35 + 2.4 * std::exp(-double(i) / 14) + 0.12 * draw_unit(7, "loss", {i}));

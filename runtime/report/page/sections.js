@@ -110,11 +110,17 @@ function acceptanceSection() {
   const rows = [{ label: "proposed", parts: [{ value: a.proposed, colour: "var(--base)" }] },
     { label: "tested", parts: [{ value: a.tested, colour: "var(--accent-soft)" }], note: share(a.tested, a.proposed) }, { label: "kept", parts: kept, note: share(a.kept, a.tested) }];
   const claim = (value, what) => el("div", { class: "claim" }, el("b", {}, value), el("span", {}, what));
-  section("acceptance", "Acceptance", `A strategy is kept when the core succeeds with it often enough${a.need ? `: ${a.need} of ${a.m} executions` : ""}. ${isNumber(a.malformed) || isNumber(a.leaked) ? `Not tested: ${whole(a.malformed || 0)} malformed, ${whole(a.leaked || 0)} that gave the answer away.` : "What is not tested was malformed or gave the answer away."}`,
+  const rule = () => !a.need ? "" : a.rule === "sprt" ? `: a sequential test of at most ${a.cap} executions that is no more often wrong than ${a.need} of ${a.m}` : `: ${a.need} of ${a.m} executions`;
+  const more = [];
+  if (isNumber(a.good_share_95)) more.push(claim("≥ " + percent(a.good_share_95), "of the kept ones are good, with 95 % confidence (one round)"));
+  if (isNumber(a.executability_median)) more.push(claim("≥ " + percent(a.executability_median), `executability of the middle kept one; of the least certain ≥ ${percent(a.executability_least)}`));
+  if (a.audit) more.push(claim(percent(a.audit.successes / a.audit.n), `of ${whole(a.audit.n)} kept ones passed one fresh execution, ${percent(a.audit.ci95[0])} to ${percent(a.audit.ci95[1])}`));
+  const saved = isNumber(a.trials_of_fixed) && a.trials_of_fixed > a.trials ? ` instead of ${whole(a.trials_of_fixed)}` : "";
+  section("acceptance", "Acceptance", `A strategy is kept when the core succeeds with it often enough${rule()}. ${isNumber(a.malformed) || isNumber(a.leaked) ? `Not tested: ${whole(a.malformed || 0)} malformed, ${whole(a.leaked || 0)} that gave the answer away.` : "What is not tested was malformed or gave the answer away."}`,
     origins.length ? el("div", { class: "legend" }, "kept by origin:", origins.map(([origin, n], i) => el("span", { style: `--mark: ${kPalette[i % kPalette.length]}` }, `${origin} ${n}`))) : null,
     bars(rows, { label: "Strategies proposed, tested and kept", format: whole }),
     el("div", { class: "claims" }, claim(percent(a.beta_fa, 1), "of bad strategies are kept by chance, at most (exact)"), claim("≤ " + fixed(a.expected_bad, 1), `bad ones expected among the ${whole(a.kept)} kept`),
-      claim("≤ " + whole(a.certified_bad_95), "bad ones with 95 % confidence"), claim(whole(a.trials), "executions by the core")));
+      claim("≤ " + whole(a.certified_bad_95), "bad ones with 95 % confidence"), claim(whole(a.trials), "executions by the core" + saved), ...more));
 }
 
 function trainingSection() {

@@ -77,13 +77,17 @@ function Run:baseline(options) end
 ---@field teacher gcop.Core any core
 ---@field tau? number share of executions that must pass; default 0.8
 ---@field epsilon? number a strategy below tau - epsilon is bad; default 0.2
----@field m? integer executions that decide; default as gcop.strategy.plan
+---@field m? integer executions of the test whose promise is kept; this and the next three as gcop.strategy.plan
+---@field rule "sprt"|"curtailed"|"fixed"|nil
+---@field p1? number
+---@field rounds_of? integer
+---@field audit? boolean execute every kept strategy once more and report how many pass
 ---@field neutral? string a strategy that leaves the core to itself: on tasks whose baseline meets tau the first proposal and, when kept, the only one; needs baseline before it
 ---@field proposals integer strategies the teacher writes per task; 0: notes only
 ---@field refine integer failures of a task the teacher is asked to mend
 ---@field keep integer kept strategies wanted per task
 
---- Acceptance sampling (arXiv 2604.09741): the teacher proposes, the core executes each strategy up to m times, gcop.strategy.plan decides. Failures go back to the teacher; at the end it sees what was kept on the tasks most alike. Expert notes of a task are proposals too.
+--- Acceptance sampling (arXiv 2604.09741): the teacher proposes, the core executes each strategy until gcop.strategy.plan decides. Failures go back to the teacher; at the end it sees what was kept on the tasks most alike. Expert notes of a task are proposals too.
 --- Waits.
 ---@param options gcop.Run.accept.Options
 ---@return gcop.Kept[] kept in the order of tasks
