@@ -5,7 +5,6 @@
 #include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
 
-#include "report/stats.hpp"
 #include "strategy/acceptance.hpp"
 
 namespace gcop::strategy {
@@ -46,7 +45,7 @@ uint64_t certified_bad(double beta_fa, uint64_t kept, uint64_t rejected, double 
 }
 
 double single_round_good_share(double beta_fa, uint64_t kept, uint64_t rejected, double delta) {
-  const double rho = report::clopper_pearson(kept, kept + rejected, 1 - 2 * delta).low;  // one-sided
+  const double rho = kept == 0 ? 0 : boost::math::ibeta_inv(double(kept), double(rejected + 1), delta);
   return rho > beta_fa ? 1 - beta_fa / rho : 0;
 }
 

@@ -19,8 +19,8 @@ double bad_share(double beta_fa, double rho);
 
 // M_U = max{M <= A : L(M, R) < 1/delta}: with probability 1 - delta no more than this many kept ones are bad.
 // L is the likelihood ratio of a Beta(1, b)-mixture over acceptance probabilities in (beta, 1), b = 1/beta - 1,
-// against beta itself (Ville's inequality; valid for every stopping and refinement rule). It falls in R, so that counting
-// every rejection as bad is safe.
+// against beta itself (Ville's inequality; valid for every stopping and refinement rule). It falls in R, so that
+// counting every rejection as bad is safe.
 uint64_t certified_bad(double beta_fa, uint64_t kept, uint64_t rejected, double delta = 0.05);
 
 // Where every tested strategy was proposed before any outcome was known: with probability 1 - delta at least the share

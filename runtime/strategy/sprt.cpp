@@ -126,7 +126,8 @@ Bounds best_bounds(const SprtProblem &problem, const Bounds &known) {
   const double trials = tightened(problem, f, best);
   if (tightened(problem, f, other) < trials || !good) best = std::move(other);
   uint32_t last = 0;  // trial that is ever needed
-  walk(best, 1, 1, [&](uint32_t t, uint32_t, double) { last = t + 1; }, [](uint32_t, uint32_t, double) {});
+  walk(
+      best, 1, 1, [&](uint32_t t, uint32_t, double) { last = t + 1; }, [](uint32_t, uint32_t, double) {});
   best.keep_at.resize(last + 1);
   best.drop_at.resize(last + 1);
   return best;

@@ -40,9 +40,9 @@ void walk(const Bounds &b, double win, double lose, Open open, Kept kept) {
   }
 }
 
-// The test of the rule `sprt`: among those that decide by `cap` and only between rounds, keep something of executability
-// p0 with probability at most `beta` and something of p1 with at least `power`, the one that takes the fewest trials on
-// average over p ~ 1/2 Uniform(0, 1) + 1/2 Beta(4, 1).
+// The test of the rule `sprt`: among those that decide by `cap` and only between rounds, keep something of
+// executability p0 with probability at most `beta` and something of p1 with at least `power`, the one that takes the
+// fewest trials on average over p ~ 1/2 Uniform(0, 1) + 1/2 Beta(4, 1).
 //
 // By Lagrangian duality that is Bayes-optimal stopping: with f(p) = p^s (1-p)^(t-s) and f_w its mean under the prior,
 //   V(t, s) = min(l0 f(p0), l1 f(p1), f_w + V(t+1, s) + V(t+1, s+1)),
