@@ -48,7 +48,7 @@ std::vector<Term> terms_of(const Constants &c) {
   terms.push_back({"w_judge", judge,
                    c.w_judge <= 0 ? "cannot act: the weight is 0"
                    : judge        ? "moves R by at most " + number(c.w_judge * (c.judge_max - c.judge_min))
-                                  : "cannot act: judge_min equals judge_max, so J is a constant"});
+                                  : "cannot act: there is no judge (judge_min equals judge_max)"});
   Term harm{"w_harm", c.w_harm > 0, "cannot act: the weight is 0"};
   if (c.w_harm > 0 && c.binary && c.scaling == Scaling::group && !judge && !cost && !c.valid_varies) {
     harm.acts = false;

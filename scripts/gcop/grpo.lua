@@ -2,6 +2,7 @@
 -- gated before anything is paid for; the core executes the rest k times each; the guide is moved towards the strategies
 -- that did better than their group (arXiv 2402.03300; centred without std scaling, arXiv 2503.20783).
 local arguments = require "gcop.arguments"
+local reward_table = require "gcop.reward_table"
 
 -- A rollout temperature below 1 fills a group with what the guide could well have said, not with what it never says.
 return function(run, o)
@@ -10,6 +11,7 @@ return function(run, o)
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
   local scaling, temperature, save_every = o.scaling or "none", o.temperature or 1, o.save_every or 5
+  if gcop.checking then reward_table.show(o.reward, scaling, o.samples) end
 
   -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free. Where one
   -- draw each earns all the same, the group would teach nothing, and the other draws are not paid for.

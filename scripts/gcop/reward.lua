@@ -1,5 +1,6 @@
 -- The shaped reward of ExecTune: a function from an episode (gcop.Episode in sdk/docs/lua.md) to a number and its parts.
 --   R = I [ r + c_valid + w_judge J - w_harm max(0, -delta) - lambda C ]      (arXiv 2604.09741; DESIGN section 1)
+local reward_table = require "gcop.reward_table"
 local defaults = { malformed = -1, leak = -0.5, c_valid = 0.1, w_judge = 0.2, w_harm = 0.5, lambda = 0 }
 
 -- Constants that break malformed < leak < honest failure < honest success are refused: a guide would otherwise be paid
@@ -11,7 +12,7 @@ return function(constants)
   local ok, err = gcop.reward.check(c)
   if not ok then error(err.message, 3) end
 
-  return function(episode)
+  local function reward(episode)
     if episode.malformed then return c.malformed, { malformed = c.malformed } end
     if episode.leak then return c.leak, { leak = c.leak } end
     local parts = {
@@ -23,4 +24,6 @@ return function(constants)
     }
     return parts.task + parts.valid + parts.judge + parts.harm + parts.cost, parts
   end
+  reward_table.remember(reward, c)
+  return reward
 end

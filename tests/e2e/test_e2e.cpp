@@ -203,6 +203,11 @@ TEST_CASE("a loss that is no finite number ends the run; the batch it came from 
 TEST_CASE("--check looks at what every stage was given, not only the first") {
   TempDir dir;
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check"}, dir.path / "fine")) == 0);
+  const std::string fine = slurp(dir.path / "fine");
+  for (const char *line : {"malformed            -1.000   -1.000\n", "leak                 -0.500   -0.500\n",
+                           "failure              -0.400    0.100\n", "success               1.100    1.100\n",
+                           "w_judge    cannot act: there is no judge", "w_harm     acts as a weight of the task"})
+    CHECK_MESSAGE(fine.find(line) != std::string::npos, fine);
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check", "--set", "steps=0"}, dir.path / "log")) == 2);
   const std::string said = slurp(dir.path / "log");
   CHECK_MESSAGE(said.find("grpo: steps is 0; it must be at least 1") != std::string::npos, said);
