@@ -30,6 +30,7 @@ struct Task {
   std::string prompt;
   std::string entry_point;
   std::vector<std::string> tests;
+  std::string answer;              // where a number is asked for; such a task needs no tests
   std::vector<std::string> notes;  // expert notes, train rows only
   std::string row;                 // JSON
   std::string where;               // file:line

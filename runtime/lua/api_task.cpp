@@ -29,6 +29,7 @@ void push_task(lua_State *L, const Task &task) {
   set(L, "unseen", task.unseen);
   set(L, "prompt", task.prompt);
   set(L, "entry_point", task.entry_point);
+  if (!task.answer.empty()) set(L, "answer", task.answer);
   set(L, "row", task.row);
   set(L, "where", task.where);
   set_strings(L, "tests", task.tests);
@@ -81,6 +82,7 @@ Task to_task(lua_State *L, int index) {
   task.prompt = fields.str("prompt");
   task.entry_point = fields.str("entry_point");
   task.tests = fields.strings("tests");
+  task.answer = fields.str("answer");
   task.notes = fields.strings("notes");
   task.where = fields.str("where");
   task.row = fields.str("row");
@@ -105,6 +107,7 @@ const Module task_module = {
        {"prompt", "string", ""},
        {"entry_point", "string?", "the function that is asked for"},
        {"tests", "string[]?", "assertions"},
+       {"answer", "string?", "where a number is asked for: the number, or a text that ends with it"},
        {"notes", "string[]?", "expert notes, train rows only"},
        {"solution", "string?", "the reference solution"},
        {"row", "string?", "the whole row as JSON: what validators get"},
@@ -120,7 +123,7 @@ const Module task_module = {
       tasks,
       Waits::no,
       "Loads task files: rows of ours ({\"id\", \"family\", \"split\", \"prompt\", \"entry_point\", \"tests\", ...}) "
-      "and MBPP rows. "
+      "and the rows of MBPP and GSM8K. "
       "A relative path is looked up from the working directory, then from the source tree. The literals of all tests "
       "are kept for gcop.strategy.leaks.",
       {{"paths", "string[]", ""}},

@@ -108,7 +108,9 @@ const Module validator_module = {
       Waits::setup,
       "Starts a validator.",
       {{"options", "table", ""}},
-      {{"[1]", "string", "\"python\": unit tests in a sandbox; or another plugin's name or path"},
+      {{"[1]", "string",
+        "\"python\": unit tests in a sandbox; \"math\": the number of tasks with an answer, its config grade = "
+        "\"strict\" counts marked answers only; or another plugin's name or path"},
        {"cpu_ms", "integer?", "CPU time of a check"},
        {"wall_ms", "integer?", "wall time of a check"},
        {"mem_mb", "integer?", "memory of a check"},

@@ -129,6 +129,12 @@ bool everyday_number(const std::string &value) {
   return magnitude[0] == '1' && magnitude.find_first_not_of('0', 1) == std::string::npos;  // powers of ten
 }
 
+// Numbers that advice on a sum names whatever the sum is: steps and fingers, hours, months, percent.
+bool counting_number(const std::string &value) {
+  static const std::set<std::string> kKnown{"12", "24", "52", "60", "100", "365", "1000"};
+  return value.size() == 1 || value == "10" || kKnown.count(value) > 0;
+}
+
 bool trivial(const std::string &literal) {
   if (literal[0] != '\'') return everyday_number(literal);
   std::string text = literal.substr(1);
@@ -262,6 +268,22 @@ std::optional<std::string> literal_leak(const std::string &strategy, const Task 
     const std::string value = literal.substr(1);
     return quoted(strategy, value) && !contains_folded(task.prompt, value);
   };
+  if (!task.answer.empty()) {  // GSM8K's whole working ends with it
+    const size_t mark = task.answer.rfind("####");
+    const auto with_groups = [](std::string text) {  // 1,234 is 1234
+      for (size_t at = text.find(','); at != std::string::npos; at = text.find(',', at))
+        if (at > 0 && at + 3 < text.size() && std::isdigit(static_cast<unsigned char>(text[at - 1])) &&
+            std::all_of(&text[at + 1], &text[at + 4], [](unsigned char c) { return std::isdigit(c); }))
+          text.erase(at, 1);
+        else
+          ++at;
+      return numbers_in(text);
+    };
+    const auto told = with_groups(strategy), known = with_groups(task.prompt);
+    for (const std::string &number : with_groups(mark == std::string::npos ? task.answer : task.answer.substr(mark)))
+      if (!counting_number(number) && told.count(number) && !known.count(number))
+        return "holds " + number + ", the answer of this task";
+  }
   for (const Test &test : tests_of(task)) {
     for (const std::string &literal : test.expected)
       if (holds(literal)) return "holds " + shown(literal) + ", which this task's tests expect";

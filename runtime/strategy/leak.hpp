@@ -36,6 +36,8 @@ std::vector<std::string> literals(std::string_view python);
 //   - a literal of an expected value that stands in no other task's tests and not in the prompt (strings of 3 bytes or
 //     more, numbers that are not everyday constants);
 //   - a literal of a test's input, by the same rule, if it is long (8 bytes) or precise (4 digits or more);
+//   - the number that the task asks for, unless it is one to count with (0 to 10, 12, 24, 52, 60, 100, 365, 1000) or
+//     stands in the prompt;
 //   - a whole expected value with three or more literals in it, or a whole call of a test, whatever its literals.
 // A strategy quotes a string in quotes or backticks, or bare if the string is 6 bytes or longer.
 // Without an index only the task's own prompt excuses a literal.

@@ -13,6 +13,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/hash.hpp"
+
 namespace gcop::task {
 namespace {
 
@@ -51,6 +53,13 @@ class Row {
     if (!value) return 0;
     if (!value->is_number_integer()) return wrong(field, *value, "a whole number"), 0;
     return value->get<int64_t>();
+  }
+
+  std::string answer() {
+    const json *value = find("answer", false);
+    if (!value) return {};
+    if (value->is_number()) return value->dump();
+    return string("answer", true);
   }
 
   std::vector<std::string> strings(const char *field, bool required) {
@@ -158,7 +167,28 @@ Result<json> from_mbpp(const json &object, const std::string &where) {
   return out;
 }
 
+Result<json> from_gsm8k(const json &object, const std::string &where) {
+  Row row(object, where);
+  const std::string question = unix_lines(row.string("question", true)), working = row.string("answer", true);
+  const size_t mark = working.rfind("####");
+  if (!row.error() && mark == std::string::npos)
+    row.fail("field \"answer\" has no \"####\"; GSM8K writes the number behind it");
+  if (row.error()) return *row.error();
+  const size_t first = working.find_first_not_of(" \t", mark + 4);
+  const std::string file = where.substr(where.rfind('/') + 1);
+  return json{{"id", "gsm8k/" + sha256(question).substr(0, 12)},
+              {"split", file.find("test") == std::string::npos ? "train" : "test"},
+              {"prompt", question},
+              {"answer", first == std::string::npos ? "" : working.substr(first)},
+              {"solution", working.substr(0, mark)}};
+}
+
 Result<Task> from_object(json object, const std::string &where) {
+  if (object.size() == 2 && object.contains("question") && object.contains("answer")) {
+    auto mapped = from_gsm8k(object, where);
+    if (!mapped) return mapped.error();
+    object = std::move(*mapped);
+  }
   if (object.contains("task_id") && object.contains("test_list")) {
     auto mapped = from_mbpp(object, where);
     if (!mapped) return mapped.error();
@@ -172,13 +202,15 @@ Result<Task> from_object(json object, const std::string &where) {
   task.split = row.string("split", true);
   task.unseen = row.flag("unseen");
   task.prompt = row.string("prompt", true);
-  task.entry_point = row.string("entry_point", true);
-  task.tests = row.strings("tests", true);
+  task.answer = row.answer();
+  const bool tested = task.answer.empty();
+  task.entry_point = row.string("entry_point", tested);
+  task.tests = row.strings("tests", tested);
   task.notes = row.strings("notes", false);
   row.string("solution", false);
   if (!row.error() && !kSplits.count(task.split))
     row.fail("field \"split\" is \"" + task.split + "\"; use train, dev, test or fewshot");
-  if (!row.error() && !is_identifier(task.entry_point))
+  if (!row.error() && !task.entry_point.empty() && !is_identifier(task.entry_point))
     row.fail("field \"entry_point\" is \"" + task.entry_point + "\"; it must be the name of a Python function");
   if (row.error()) return *row.error();
   task.row = object.dump();

@@ -231,3 +231,24 @@ TEST_CASE("odd input neither fails nor hangs") {
   }
   CHECK(programs > 0);
 }
+
+TEST_CASE("a task that asks for a number: its answer leaks, numbers to count with and the prompt's do not") {
+  gcop::Task task;
+  task.id = "eggs";
+  task.prompt = "Janet sells 16 eggs at $2. How much in 3 weeks?";
+  task.answer = "1,018";
+  CHECK(literal_leak("Say 1018 at the end.", task));
+  CHECK(literal_leak("It comes to $1,018.", task));
+  CHECK(literal_leak("The result is 1018.0", task));
+  CHECK_FALSE(literal_leak("Multiply the 16 eggs by 2, then by the 21 days.", task));
+  CHECK_FALSE(literal_leak("10,182 would be too much", task));
+  task.answer = "9 * 2 = 18\n#### 18";
+  CHECK(literal_leak("write 18", task));
+  CHECK_FALSE(literal_leak("write 9", task));  // of its working, only the end is the answer
+  for (const char *counting : {"12", "7", "100"}) {
+    task.answer = counting;
+    CHECK_FALSE(literal_leak(std::string("there are ") + counting + " of them", task));
+  }
+  task.answer = "16";
+  CHECK_FALSE(literal_leak("start from the 16 eggs", task));
+}

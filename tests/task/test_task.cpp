@@ -129,6 +129,35 @@ TEST_CASE("an MBPP row becomes a row of ours") {
   CHECK(other.error().message.find("calls no function that \"code\" defines") != std::string::npos);
 }
 
+TEST_CASE("a row that asks for a number needs no tests; GSM8K rows are rows of ours") {
+  const auto ours = task::parse_row(R"({"id":"sum/1","split":"dev","prompt":"What is 9 * 2?","answer":18})", "F:1");
+  REQUIRE_MESSAGE(ours, ours.error().text());
+  CHECK(ours->answer == "18");
+  CHECK(ours->tests.empty());
+  CHECK(task::parse_row(R"({"id":"sum/1","split":"dev","prompt":"What?","answer":[1]})", "F:1").error().text() ==
+        "F:1: field \"answer\" is [1]; it must be a string");
+  const std::string row = R"({"question": "Eggs?", "answer": "9 * 2 = <<9*2=18>>18\n#### 1,018"})";
+  const auto t = task::parse_row(row, "data/gsm8k_train.jsonl:7");
+  REQUIRE_MESSAGE(t, t.error().text());
+  CHECK(t->id.size() == 6 + 12);
+  CHECK(t->split == "train");
+  CHECK(t->prompt == "Eggs?");
+  CHECK(t->answer == "1,018");
+  CHECK(task::parse_row(row, "data/gsm8k_test500.jsonl:7")->split == "test");
+  CHECK(task::parse_row(R"({"question": "Eggs?", "answer": "18"})", "F:2").error().text() ==
+        "F:2: field \"answer\" has no \"####\"; GSM8K writes the number behind it");
+  for (const auto &[name, rows] : {std::pair{"gsm8k_train.jsonl", 7473u}, {"gsm8k_test500.jsonl", 500u}}) {
+    const std::string path = std::string(GCOP_SOURCE_DIR) + "/../shared/data/" + name;
+    if (!fs::exists(path)) {
+      MESSAGE("skipped: " << path << " is absent");
+      continue;
+    }
+    const auto loaded = task::load({path});
+    REQUIRE_MESSAGE(loaded, loaded.error().text());
+    CHECK(loaded->size() == rows);
+  }
+}
+
 TEST_CASE("the real MBPP file loads whole, with its usual split") {
   const std::string path = std::string(GCOP_SOURCE_DIR) + "/../shared/data/mbpp.jsonl";
   if (!fs::exists(path)) {

@@ -11,6 +11,7 @@
 ---@field prompt string
 ---@field entry_point? string the function that is asked for
 ---@field tests? string[] assertions
+---@field answer? string where a number is asked for: the number, or a text that ends with it
 ---@field notes? string[] expert notes, train rows only
 ---@field solution? string the reference solution
 ---@field row? string the whole row as JSON: what validators get
@@ -23,7 +24,7 @@
 ---@field dev gcop.Task[]
 ---@field test gcop.Task[]
 
---- Loads task files: rows of ours ({"id", "family", "split", "prompt", "entry_point", "tests", ...}) and MBPP rows. A relative path is looked up from the working directory, then from the source tree. The literals of all tests are kept for gcop.strategy.leaks.
+--- Loads task files: rows of ours ({"id", "family", "split", "prompt", "entry_point", "tests", ...}) and the rows of MBPP and GSM8K. A relative path is looked up from the working directory, then from the source tree. The literals of all tests are kept for gcop.strategy.leaks.
 --- Raises with file:line of the row that is missing a field, is no JSON, or repeats an id.
 ---@param paths string[]
 ---@return gcop.Tasks tasks

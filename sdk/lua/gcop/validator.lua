@@ -16,7 +16,7 @@ local Validator = {}
 ---@field cached boolean answered by the store
 
 ---@class gcop.validator.Options
----@field [1] string "python": unit tests in a sandbox; or another plugin's name or path
+---@field [1] string "python": unit tests in a sandbox; "math": the number of tasks with an answer, its config grade = "strict" counts marked answers only; or another plugin's name or path
 ---@field cpu_ms? integer CPU time of a check
 ---@field wall_ms? integer wall time of a check
 ---@field mem_mb? integer memory of a check
