@@ -23,7 +23,7 @@ local train_tasks = option("train_tasks", { quick = 52, standard = 0 }, "train t
 local test_tasks = option("test_tasks", { quick = 60, standard = 0 }, "test tasks used, spread over families; 0 = all")
 local split = option("split", "test", "what is evaluated; dev while settings are tuned")
 local eval_samples = option("eval_samples", { quick = 1, standard = 4 }, "k: executions per test task and system")
-local m = option("m", { quick = 4, standard = 6 }, "executions that decide whether a strategy is kept")
+local m = option("m", { quick = 4, standard = 6 }, "acceptance promises what a test of so many executions does")
 local keep = option("keep", { quick = 1, standard = 2 }, "kept strategies wanted per task")
 local refine = option("refine", 1, "failures of a task that the teacher is asked to mend")
 local epochs = option("epochs", { quick = 6, standard = 4 }, "SFT epochs")
@@ -54,7 +54,7 @@ run:baseline { tasks = train, samples = 4 }
 -- 1. Acceptance: what a strategy must show before the guide may learn from it.
 local kept = run:accept {
   tasks = train, teacher = teacher,
-  tau = 0.8, epsilon = 0.2, m = m,      -- kept when at least 80 % of m executions pass
+  tau = 0.8, epsilon = 0.2, m = m,      -- as good as asking for 80 % of m executions, in fewer (gcop.strategy.plan)
   proposals = 1, refine = refine, keep = keep,
   neutral = "Do just what the request says.",   -- for tasks that the core solves alone
 }

@@ -8,10 +8,21 @@
 local arguments = require "gcop.arguments"
 local nearest = require "gcop.nearest"
 
+-- What --check says of a plan: how often a strategy is kept, and after how many executions, by its executability.
+local function show(plan)
+  print(("acceptance, rule %s: at most %d executions a strategy; false accept %.4f at p = %.3g, power %.4f at p = %.3g")
+    :format(plan.rule, plan.cap, plan.beta_fa, plan.tau - plan.epsilon, plan.power_at_p1, plan.p1))
+  print "  executability p        kept  executions"
+  for _, p in ipairs { 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1 } do
+    print(("  %15.2f  %10.4f  %10.1f"):format(p, plan:power(p), plan:expected_trials(p)))
+  end
+end
+
 return function(run, o)
   arguments("accept", o, { keep = 1, proposals = 0, refine = 0 })
   if o.neutral and not run.unguided then error("accept: neutral needs run:baseline before it, which says what the core solves alone", 3) end
   local plan = gcop.strategy.plan { tau = o.tau, epsilon = o.epsilon, m = o.m, rule = o.rule, p1 = o.p1, rounds_of = o.rounds_of }
+  if gcop.checking then show(plan) end
   local counts = { proposed = 0, malformed = 0, leaked = 0, undecided = 0, tested = 0, kept = 0, trials = 0, kept_by_origin = {}, tested_by_origin = {} }
 
   -- One round of draws at a time: the next is paid for only if the decision is still open. A draw that brought no result

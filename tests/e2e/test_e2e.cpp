@@ -206,7 +206,8 @@ TEST_CASE("--check looks at what every stage was given, not only the first") {
   const std::string fine = slurp(dir.path / "fine");
   for (const char *line : {"malformed            -1.000   -1.000\n", "leak                 -0.500   -0.500\n",
                            "failure              -0.400    0.100\n", "success               1.100    1.100\n",
-                           "w_judge    cannot act: there is no judge", "w_harm     acts as a weight of the task"})
+                           "acceptance, rule sprt: at most 3 executions a strategy; false accept 0.2160 at p = 0.6, power",
+                           "             1.00      1.0000         3.0\n", "w_judge    cannot act: there is no judge", "w_harm     acts as a weight of the task"})
     CHECK_MESSAGE(fine.find(line) != std::string::npos, fine);
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check", "--set", "steps=0"}, dir.path / "log")) == 2);
   const std::string said = slurp(dir.path / "log");
