@@ -23,7 +23,8 @@ size_t last_boxed(std::string_view text, std::string_view *inner) {
 size_t last_hash(std::string_view text, std::string_view *line) {
   const size_t at = text.rfind("####");
   if (at == kNone) return kNone;
-  const size_t end = std::min(text.find('\n', at), text.size()), start = std::min(text.find_first_not_of(' ', at + 4), end);
+  const size_t end = std::min(text.find('\n', at), text.size()),
+               start = std::min(text.find_first_not_of(' ', at + 4), end);
   *line = text.substr(start, end - start);
   return at;
 }
@@ -56,7 +57,8 @@ std::string_view first_answered(std::string_view text) {
     answered = numbers.front().end;
   }
   size_t cut = kNone;
-  for (const std::string_view start : {"\nQuestion:", "\nQ:", "\nProblem:"}) cut = std::min(cut, text.find(start, answered));
+  for (const std::string_view start : {"\nQuestion:", "\nQ:", "\nProblem:"})
+    cut = std::min(cut, text.find(start, answered));
   return text.substr(0, cut);
 }
 

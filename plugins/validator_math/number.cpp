@@ -34,7 +34,9 @@ struct Reader {
   }
 };
 
-bool three_digits(const Reader &r) { return digit(r.peek()) && digit(r.peek(1)) && digit(r.peek(2)) && !digit(r.peek(3)); }
+bool three_digits(const Reader &r) {
+  return digit(r.peek()) && digit(r.peek(1)) && digit(r.peek(2)) && !digit(r.peek(3));
+}
 
 // "\frac{3}{4}" and "\frac34": its parts as they stand.
 bool take_fraction(Reader &r, std::string &out) {
@@ -114,7 +116,8 @@ std::optional<Number> unsigned_value(std::string_view text) {
   if (digits.empty() || digits.size() > kMostDigits || std::abs(power) > static_cast<long>(kMostDigits)) return {};
   digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));  // a leading 0 would mean octal
   const Number whole{boost::multiprecision::cpp_int(digits)};
-  const Number scale{boost::multiprecision::pow(boost::multiprecision::cpp_int(10), static_cast<unsigned>(std::abs(power)))};
+  const Number scale{
+      boost::multiprecision::pow(boost::multiprecision::cpp_int(10), static_cast<unsigned>(std::abs(power)))};
   return power < 0 ? Number(whole / scale) : Number(whole * scale);
 }
 
@@ -133,9 +136,10 @@ std::vector<size_t> closing_braces(std::string_view text) {
 
 std::string plain(std::string_view text) {
   static constexpr std::string_view kGone[] = {"\\left", "\\right", "\\!", "\\$", "$", "\xe2\x82\xac", "\xc2\xa3"},
-                                    kSpaces[] = {"\\,", "\\;", "\\:", "\\ ", "~", "\xc2\xa0", "\xe2\x80\xaf", "\xe2\x80\x89"},
-                                    kWrappers[] = {"\\text", "\\textbf", "\\textit", "\\mathrm", "\\mathbf", "\\mathit",
-                                                   "\\boldsymbol", "\\mbox", "\\displaystyle"};
+                                    kSpaces[] = {"\\,", "\\;",      "\\:",          "\\ ",
+                                                 "~",   "\xc2\xa0", "\xe2\x80\xaf", "\xe2\x80\x89"},
+                                    kWrappers[] = {"\\text",   "\\textbf",     "\\textit", "\\mathrm",      "\\mathbf",
+                                                   "\\mathit", "\\boldsymbol", "\\mbox",   "\\displaystyle"};
   std::string out;
   const std::vector<size_t> closing = closing_braces(text);
   Reader r{text, 0, &closing};
@@ -206,7 +210,8 @@ std::optional<Number> value_of(std::string_view number) {
     value = unsigned_value(number);
   } else {
     const size_t above = space == std::string_view::npos ? 0 : space + 1;
-    const auto top = unsigned_value(number.substr(above, slash - above)), bottom = unsigned_value(number.substr(slash + 1));
+    const auto top = unsigned_value(number.substr(above, slash - above)),
+               bottom = unsigned_value(number.substr(slash + 1));
     const auto whole = above == 0 ? std::optional<Number>(0) : unsigned_value(number.substr(0, space));
     if (!top || !bottom || !whole || *bottom == 0) return {};
     value = *whole + *top / *bottom;

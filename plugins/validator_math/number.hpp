@@ -28,8 +28,8 @@ std::vector<Span> numbers_in(std::string_view plain_text);
 
 std::optional<Number> value_of(std::string_view number);  // of one span
 
-// The value of a text that holds one number, units or not ("18 dollars", "x = 18"); nothing if it holds none or several.
-// Of an equation only what follows the last "=" counts.
+// The value of a text that holds one number, units or not ("18 dollars", "x = 18"); nothing if it holds none or
+// several. Of an equation only what follows the last "=" counts.
 std::optional<Number> only_number(std::string_view text);
 
 }  // namespace gcop::validator_math

@@ -1,5 +1,5 @@
-// validator_math: is the number in a model's answer the task's? Exact rational arithmetic, no sandbox. check() is called
-// on any thread and answers at once.
+// validator_math: is the number in a model's answer the task's? Exact rational arithmetic, no sandbox. check() is
+// called on any thread and answers at once.
 #include <gcop/plugin.hpp>
 #include <nlohmann/json.hpp>
 
@@ -20,7 +20,8 @@ class MathValidator : public sdk::Validator {
       if (key != "grade")
         throw sdk::Failure(GCOP_INVALID, "validator_math: unknown setting '" + key + "'; it takes grade");
       if (value != "strict" && value != "lenient")
-        throw sdk::Failure(GCOP_INVALID, "validator_math: 'grade' is " + value.dump() + "; it must be \"strict\" or \"lenient\"");
+        throw sdk::Failure(GCOP_INVALID,
+                           "validator_math: 'grade' is " + value.dump() + "; it must be \"strict\" or \"lenient\"");
       strict_ = value == "strict";
     }
     identity_ = std::string("validator_math/0.1.0 grade=") + (strict_ ? "strict" : "lenient");
@@ -32,11 +33,13 @@ class MathValidator : public sdk::Validator {
     const Json task = Json::parse(what.task_json, nullptr, false);
     const auto field = task.is_object() ? task.find("answer") : task.end();
     if (!task.is_object() || field == task.end() || !(field->is_string() || field->is_number()))
-      return completion.fail(GCOP_INVALID, "validator_math: the task has no \"answer\", a number or a text that ends with one");
+      return completion.fail(GCOP_INVALID,
+                             "validator_math: the task has no \"answer\", a number or a text that ends with one");
     const std::string gold_text = field->is_string() ? field->get<std::string>() : field->dump();
     const std::optional<Number> gold = gold_value(gold_text);
     if (!gold)
-      return completion.fail(GCOP_INVALID, "validator_math: the task's \"answer\" is no single number: " + gold_text.substr(0, 80));
+      return completion.fail(GCOP_INVALID,
+                             "validator_math: the task's \"answer\" is no single number: " + gold_text.substr(0, 80));
     std::string_view candidate = what.candidate;
     if (candidate.size() > kLongest) candidate.remove_prefix(candidate.size() - kLongest);
     const Answer answer = find_answer(candidate);
@@ -55,11 +58,9 @@ class MathValidator : public sdk::Validator {
       verdict.feedback = "the answer " + shown + " is not right";
     else if (!verdict.passed)
       verdict.feedback = "the answer is not marked; write it as \\boxed{...} or after ####";
-    verdict.detail_json = Json{{"rule", answer.rule},
-                               {"answer", shown},
-                               {"strict", right && marked},
-                               {"lenient", right}}
-                              .dump(-1, ' ', false, Json::error_handler_t::replace);
+    verdict.detail_json =
+        Json{{"rule", answer.rule}, {"answer", shown}, {"strict", right && marked}, {"lenient", right}}.dump(
+            -1, ' ', false, Json::error_handler_t::replace);
     completion.ok(verdict);
   }
 

@@ -174,6 +174,8 @@ const Module run_module = {
       {{"tasks", "gcop.Task[]", ""},
        {"reward", "fun(episode: gcop.Episode): number, table<string, number>",
         "the reward and its parts, as gcop.reward.gated gives"},
+       {"judge", "gcop.Core?",
+        "any core: rates each distinct strategy that is neither malformed nor leaking, for w_judge of the reward"},
        {"steps", "integer", ""},
        {"prompts", "integer", "groups per step that teach something"},
        {"group", "integer", "strategies per task, at least 2"},
@@ -230,11 +232,12 @@ const Module run_module = {
       Waits::no,
       "For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as "
       "the "
-      "starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher; a sequence takes half a "
+      "starter tasks need: 150 in and 30 out for an execution, 300 and 30 for teacher and judge; a sequence takes half "
+      "a "
       "second, "
       "as a 135M guide on 2 CPU cores does.",
       {{"stage", "string", ""},
-       {"role", "\"core\"|\"teacher\"|\"guide\"", ""},
+       {"role", "\"core\"|\"teacher\"|\"judge\"|\"guide\"", ""},
        {"calls", "number", ""},
        {"core", "gcop.Core?", "who is called and at what price; default the run's core"}},
       {},
@@ -254,6 +257,16 @@ const Module run_module = {
       {{"attempt", "gcop.Attempt?", ""}, {"err", "gcop.Error?", ""}},
       "Raises when the budget, memory or disk is exhausted.",
       "local attempt, err = run:attempt(task, \"Sort first.\", 0)"},
+     {"gcop.Run:judge",
+      kInLua,
+      Waits::yes,
+      "What a judge says of a strategy, from prompts.judge. An answer without a score from 0 to 10 is asked for twice "
+      "more.",
+      {{"judge", "gcop.Core", "any core"}, {"task", "gcop.Task", ""}, {"strategy", "string", ""}},
+      {},
+      {{"j", "number?", "0 to 1; nil: there is no judgement, which is not a bad one"}, {"why", "string?", ""}},
+      "Raises when the budget, memory or disk is exhausted.",
+      "local j = run:judge(judge, task, \"Sort first.\")"},
      {"gcop.Run:attempts",
       kInLua,
       Waits::yes,
@@ -365,6 +378,15 @@ const Module run_module = {
       {{"messages", "gcop.Message[]", ""}},
       "",
       "local messages = gcop.prompts.teacher_refine(task, failed)"},
+     {"gcop.prompts.judge",
+      kInLua,
+      Waits::no,
+      "What the judge sees of a strategy; it must ask for a JSON object with a score from 0 to 10.",
+      {{"task", "gcop.Task", ""}, {"strategy", "string", ""}},
+      {},
+      {{"messages", "gcop.Message[]", ""}},
+      "",
+      "local messages = gcop.prompts.judge(task, strategy)"},
      {"gcop.prompts.wrap",
       kInLua,
       Waits::no,

@@ -11,7 +11,7 @@ return function(run, o)
   local guide = run.guide
   local schedule = o.schedule or function(step) return { lr = o.lr * math.min(1, step / 3) } end
   local scaling, temperature, save_every = o.scaling or "none", o.temperature or 1, o.save_every or 5
-  if gcop.checking then reward_table.show(o.reward, scaling, o.samples) end
+  if gcop.checking then reward_table.show(o.reward, scaling, o.samples, o.judge ~= nil) end
 
   -- Rewards of one group. Equal strategies share their executions; a strategy met in an earlier step is free. Where one
   -- draw each earns all the same, the group would teach nothing, and the other draws are not paid for.
@@ -34,18 +34,19 @@ return function(run, o)
         local episode = episodes[strategy]
         for _, result in ipairs(run:attempts(task, strategy, samples, first)) do table.insert(episode.results, result) end
         episode.score = run:mean_score(episode.results)
+        if o.judge and not episode.judge then episode.judge = run:judge(o.judge, task, strategy) end
       end)
       local rewards, parts, low, high = {}, {}, math.huge, -math.huge
       for i, rollout in ipairs(rollouts) do
         local episode = rollout.episode
-        if episode.malformed or episode.leak or episode.score then
+        if episode.malformed or episode.leak or episode.score and (episode.judge or not o.judge) then
           rewards[i], parts[i] = o.reward(episode)
           if type(rewards[i]) ~= "number" or rewards[i] ~= rewards[i] or math.abs(rewards[i]) == math.huge then
             error(("grpo: the reward of %s is %s; it must be a finite number"):format(task.id, tostring(rewards[i])), 0)
           end
           low, high = math.min(low, rewards[i]), math.max(high, rewards[i])
         else
-          rewards[i] = false   -- infrastructure lost every draw
+          rewards[i] = false   -- infrastructure lost every draw, or the judge gave no score
         end
       end
       return rewards, parts, high - low < 1e-9
@@ -123,6 +124,7 @@ return function(run, o)
   end
 
   run:expect("grpo", "core", o.steps * o.prompts * o.group * o.samples * 0.4)   -- equal strategies share their draws
+  if o.judge then run:expect("grpo", "judge", o.steps * o.prompts * o.group * 0.4, o.judge) end
   run:expect("grpo", "guide", o.steps * o.prompts * o.group)
   return run:stage("grpo", function()
     local dir = "weights/grpo"

@@ -84,4 +84,16 @@ function prompts.teacher_refine(task, failed)
   return messages
 end
 
+--- What the judge sees of a strategy: never the core's answer, so that it cannot reward the outcome twice.
+---@param task gcop.Task
+---@param strategy string
+function prompts.judge(task, strategy)
+  return {
+    { role = "system", content = "You judge advice that a programmer gets for a task. Good advice is correct, to the point, names the "
+        .. "step that is easily missed, and leaves the work to the programmer. Answer with one JSON object and nothing else: "
+        .. "{\"score\": a number from 0 (useless or misleading) to 10 (exactly what is needed), \"reason\": one short sentence}." },
+    { role = "user", content = "Task:\n" .. task.prompt .. "\n\nAdvice:\n" .. strategy },
+  }
+end
+
 return prompts

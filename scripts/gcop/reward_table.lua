@@ -8,12 +8,13 @@ function M.remember(reward, constants) constants_of[reward] = constants end
 ---@param reward function  a recipe's own function has no table and is passed over
 ---@param scaling string
 ---@param samples integer  executions per strategy: with one the task's score is 0 or 1
-function M.show(reward, scaling, samples)
+---@param judged boolean
+function M.show(reward, scaling, samples, judged)
   local made = constants_of[reward]
   if not made then return end
   local c = { scaling = scaling, binary = samples == 1 }
   for key, value in pairs(made) do c[key] = value end
-  c.judge_min, c.judge_max = 0, 0   -- nothing judges in run:grpo
+  if not judged then c.judge_min, c.judge_max = 0, 0 end
   local order, err = gcop.reward.check(c)
   if not order then error(err.message, 4) end
   print "reward of an outcome      from      to"

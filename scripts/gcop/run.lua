@@ -38,7 +38,7 @@ end
 
 function Run:expect(stage, role, calls, core)
   if role == "guide" then return gcop.plan { stage = stage, role = role, calls = calls, seconds = calls * 0.5 } end
-  local price, tokens_in, tokens_out = (core or self.core).price, (role == "teacher" and 300 or 150) * calls, 30 * calls
+  local price, tokens_in, tokens_out = (core or self.core).price, (role == "core" and 150 or 300) * calls, 30 * calls
   gcop.plan { stage = stage, role = role, calls = calls, tokens_in = tokens_in, tokens_out = tokens_out,
     usd = (tokens_in * price.input + tokens_out * price.output) / 1e6, seconds = calls * self.seconds_per_call }
 end
@@ -51,8 +51,8 @@ function Run:stage(name, fn)
   local function note() gcop.store.put("stage_time", name, { seconds = before + gcop.clock() - started }) end
   -- Noted as it goes, so that a killed process's time counts too.
   local beat = gcop.spawn(function() while true do gcop.sleep(5) note() end end)
+  local _ <close> = setmetatable({}, { __close = function() beat:cancel() end })   -- also when fn raises and a recipe goes on
   local result = fn()
-  beat:cancel()
   note()
   table.insert(self.report.stages, { name = name, seconds = before + gcop.clock() - started })
   return result
@@ -86,6 +86,23 @@ function Run:attempts(task, strategy, samples, first, messages)
   local ran = {}
   for _, result in ipairs(results) do if result then ran[#ran + 1] = result end end
   return ran
+end
+
+-- An answer that is no JSON object with a score in range is asked for again, twice; then there is no judgement, which is
+-- not the same as a bad one.
+function Run:judge(judge, task, strategy)
+  local why
+  for sample = 0, 2 do
+    local reply, err = judge:complete { messages = self.prompts.judge(task, strategy), sample = sample, role = "judge", max_tokens = 120 }
+    if not reply and (err.code == "exhausted" or err.code == "cancelled") then error(err) end
+    local object = reply and reply.text:match "%b{}"
+    local answer = object and gcop.json.decode(object)
+    local score = type(answer) == "table" and answer.score
+    if type(score) == "number" and score >= 0 and score <= 10 then return score / 10 end
+    why = reply and "no score from 0 to 10 in: " .. reply.text:sub(1, 80) or err.message
+  end
+  gcop.warn(task.id .. ": the judge gave no score: " .. why)
+  return nil, why
 end
 
 function Run:mean_score(results)

@@ -204,10 +204,12 @@ TEST_CASE("--check looks at what every stage was given, not only the first") {
   TempDir dir;
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check"}, dir.path / "fine")) == 0);
   const std::string fine = slurp(dir.path / "fine");
-  for (const char *line : {"malformed            -1.000   -1.000\n", "leak                 -0.500   -0.500\n",
-                           "failure              -0.400    0.100\n", "success               1.100    1.100\n",
-                           "acceptance, rule sprt: at most 3 executions a strategy; false accept 0.2160 at p = 0.6, power",
-                           "             1.00      1.0000         3.0\n", "w_judge    cannot act: there is no judge", "w_harm     acts as a weight of the task"})
+  for (const char *line :
+       {"malformed            -1.000   -1.000\n", "leak                 -0.500   -0.500\n",
+        "failure              -0.400    0.100\n", "success               1.100    1.100\n",
+        "acceptance, rule sprt: at most 3 executions a strategy; false accept 0.2160 at p = 0.6, power",
+        "             1.00      1.0000         3.0\n", "w_judge    cannot act: there is no judge",
+        "w_harm     acts as a weight of the task"})
     CHECK_MESSAGE(fine.find(line) != std::string::npos, fine);
   CHECK(wait_for(start({kRun, "tests/e2e/tiny.lua", "--check", "--set", "steps=0"}, dir.path / "log")) == 2);
   const std::string said = slurp(dir.path / "log");
@@ -404,6 +406,55 @@ print("said", pcall(gcop.validator, { "math", config = { grade = "mild" } }))
         "there is no number in the answer", "said\tnil\tvalidator 'math': validator_math: the task has no \"answer\"",
         "'grade' is \"mild\"; it must be \"strict\" or \"lenient\""})
     CHECK_MESSAGE(text.find(line) != std::string::npos, text);
+}
+
+TEST_CASE(
+    "a judge's score enters the reward; malformed and leaking strategies never reach it; no score is no judgement") {
+  TempDir dir;
+  auto recipe = dir.path / "judge.lua", log = dir.path / "log";
+  std::ofstream(recipe) << R"lua(
+-- The guide is untrained and writes noise, so that the strategies it is credited with are set here. Its training fails on
+-- them, and the recipe goes on.
+local written = { "<strategy>\nadd one\n</strategy>", "<strategy>\nwrite 77123\n</strategy>", "noise", "<strategy>\nmumble\n</strategy>" }
+local core = gcop.core { script = function(request)
+  return "```python\ndef f(x):\n    return " .. (request.messages[#request.messages].content:find "add one" and "x + 1" or "77123") .. "\n```"
+end }
+local asked, answers = {}, { ["add one"] = { '{"score": 8, "reason": "short"}' }, mumble = { "eleven", '{"score": 11}', '{"score": "9"}' } }
+local judge = gcop.core { script = function(request)
+  local advice = request.messages[#request.messages].content:match "Advice:\n(.*)"
+  asked[#asked + 1] = advice
+  return answers[advice][request.sample + 1]
+end }
+local task = { id = "t", prompt = "plus", entry_point = "f", tests = { "assert f(77122) == 77123", "assert f(1) == 2" }, split = "train" }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
+print("alone", run:judge(judge, task, "add one"), (run:judge(judge, task, "mumble")))
+local before = #asked
+run:baseline { tasks = { task }, samples = 4 }
+local guide = run.guide
+run.guide = setmetatable({ sample = function()
+  local out = {}
+  for i, text in ipairs(written) do
+    out[i] = { text = text, tokens = guide:encode(text), logprobs = {}, weights_version = 1, truncated = false }
+  end
+  return out
+end }, { __index = function(_, name) return function(_, ...) return guide[name](guide, ...) end end })
+local seen = {}
+local ok, err = pcall(run.grpo, run, { tasks = { task }, steps = 1, prompts = 1, group = 4, samples = 1, lr = 0, kl_beta = 0, max_tokens = 40, judge = judge,
+  reward = function(episode)
+    local kind = episode.malformed and "malformed" or episode.leak and "leak" or "honest"
+    seen[#seen + 1] = kind .. ":" .. tostring(episode.judge)
+    return episode.judge or -1
+  end })
+table.sort(seen)
+print("seen", table.concat(seen, " "), "asked anew", #asked - before)
+)lua";
+  wait_for(start({kRun, recipe, "--out", dir.path / "run"}, log));
+  const std::string text = slurp(log);
+  CHECK_MESSAGE(text.find("alone\t0.8\tnil\n") != std::string::npos, text);
+  CHECK_MESSAGE(
+      text.find("seen\thonest:0.8 honest:0.8 leak:nil leak:nil malformed:nil malformed:nil\tasked anew\t0\n") !=
+          std::string::npos,
+      text);
 }
 
 TEST_CASE("killed at random moments, resumed: complete, and no settled call is made again") {

@@ -21,14 +21,44 @@ std::string found(std::string_view candidate) {
 }  // namespace
 
 TEST_CASE("one number, however it is dressed") {
-  for (const std::string eighteen :
-       {"18", " 18 ", "18.", "18.00", "$18", "$18.", "\\$18", "**18**", "18 dollars", "x = 18", "+18", "3 * 6 = 18", "18%",
-        "18\\%", "$18$", "\\text{ }18", "18\\text{ dollars}", "{18}", "0018", "1.8e1", "36/2", "\\frac{36}{2}", "\\dfrac{36}{2}",
-        "17 2/2", "`18`", "18 \xe2\x82\xac", "\\mathbf{18}"})
+  for (const std::string eighteen : {"18",
+                                     " 18 ",
+                                     "18.",
+                                     "18.00",
+                                     "$18",
+                                     "$18.",
+                                     "\\$18",
+                                     "**18**",
+                                     "18 dollars",
+                                     "x = 18",
+                                     "+18",
+                                     "3 * 6 = 18",
+                                     "18%",
+                                     "18\\%",
+                                     "$18$",
+                                     "\\text{ }18",
+                                     "18\\text{ dollars}",
+                                     "{18}",
+                                     "0018",
+                                     "1.8e1",
+                                     "36/2",
+                                     "\\frac{36}{2}",
+                                     "\\dfrac{36}{2}",
+                                     "17 2/2",
+                                     "`18`",
+                                     "18 \xe2\x82\xac",
+                                     "\\mathbf{18}"})
     CHECK_MESSAGE(value(eighteen) == "18", eighteen);
-  for (const std::string large : {"1,234", "$1,234.", "1{,}234", "1\\,234", "1\\!234", "1,234.0", "1\xe2\x80\xaf""234", "1\xc2\xa0""234"})
+  for (const std::string large : {"1,234", "$1,234.", "1{,}234", "1\\,234", "1\\!234", "1,234.0",
+                                  "1\xe2\x80\xaf"
+                                  "234",
+                                  "1\xc2\xa0"
+                                  "234"})
     CHECK_MESSAGE(value(large) == "1234", large);
-  for (const std::string negative : {"-5", "\xe2\x88\x92""5", "$-5", "-$5", "= -5", "( -5 )"})
+  for (const std::string negative : {"-5",
+                                     "\xe2\x88\x92"
+                                     "5",
+                                     "$-5", "-$5", "= -5", "( -5 )"})
     CHECK_MESSAGE(value(negative) == "-5", negative);
   CHECK(value("3/4") == "3/4");
   CHECK(value("0.75") == "3/4");
@@ -42,8 +72,8 @@ TEST_CASE("one number, however it is dressed") {
 }
 
 TEST_CASE("what is no single number") {
-  for (const std::string none : {"", "eighteen", "18 or 19", "3 apples and 5 pears", "x2", "1/0", "1,23", "12,34,567", "1/2/3 or 4", "10-12",
-                           "3 4/5 6", "\\frac", "1e999999"})
+  for (const std::string none : {"", "eighteen", "18 or 19", "3 apples and 5 pears", "x2", "1/0", "1,23", "12,34,567",
+                                 "1/2/3 or 4", "10-12", "3 4/5 6", "\\frac", "1e999999"})
     CHECK_MESSAGE(value(none) == "none", none);
   CHECK(value(std::string(401, '9')) == "none");
   CHECK(value("18.5") != "18");
@@ -62,17 +92,17 @@ TEST_CASE("the rule that fires, and the last of a kind") {
   CHECK(found("so she makes 18 a day") == "last: 18");
   CHECK(found("\\boxed{18 or 19}") == "boxed: none");  // an answer, and not one number: no other rule makes it right
   CHECK(found("#### three") == "hash: none");
-  CHECK(found("\\boxed{18") == "last: 18");            // cut off: no box
+  CHECK(found("\\boxed{18") == "last: 18");  // cut off: no box
   CHECK(found("no idea") == ": none");
   CHECK(found("") == ": none");
 }
 
 TEST_CASE("known bugs of others") {
-  CHECK(found("#### 18.") == "hash: 18");       // the official extractor and verl's fail on it
+  CHECK(found("#### 18.") == "hash: 18");  // the official extractor and verl's fail on it
   CHECK(found("#### $18") == "hash: 18");
   CHECK(found("#### 1,234") == "hash: 1234");
-  CHECK(found("It costs 3, 4, and 5") == "last: 5");   // a comma is no number (helm #4337)
-  CHECK(found("That makes $29.00.") == "last: 29");    // lm-eval #3214
+  CHECK(found("It costs 3, 4, and 5") == "last: 5");  // a comma is no number (helm #4337)
+  CHECK(found("That makes $29.00.") == "last: 29");   // lm-eval #3214
   CHECK(found("in total 1,234,567, or so") == "last: 1234567");
   // Ran on after the answer (sglang #29933).
   CHECK(found("#### 18\n\nQuestion: Tom has 7 cats.\nAnswer: 7 + 1\n#### 8") == "hash: 18");

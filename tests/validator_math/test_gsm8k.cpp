@@ -13,7 +13,8 @@ namespace {
 
 // As people write it: 1,234,567.
 std::string with_commas(std::string digits) {
-  for (int at = static_cast<int>(digits.size()) - 3; at > (digits[0] == '-'); at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (int at = static_cast<int>(digits.size()) - 3; at > (digits[0] == '-'); at -= 3)
+    digits.insert(static_cast<size_t>(at), ",");
   return digits;
 }
 
@@ -48,7 +49,8 @@ TEST_CASE("GSM8K: every gold answer is read, is found in its own working, and on
           !reads(working + "\n\nQuestion: and then?\n#### 987654321", "hash"))
         FAIL("not read back: ", digits);
       if (reads("#### " + digits + ".5", "hash") || reads("#### " + digits + "1", "hash") ||
-          reads("#### " + unsign + " or " + unsign, "hash") || reads("\\boxed{" + std::string("1/") + unsign + "7}", "boxed"))
+          reads("#### " + unsign + " or " + unsign, "hash") ||
+          reads("\\boxed{" + std::string("1/") + unsign + "7}", "boxed"))
         FAIL("taken for right: ", digits);
     }
   }

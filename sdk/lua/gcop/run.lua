@@ -107,6 +107,7 @@ function Run:sft(options) end
 ---@class gcop.Run.grpo.Options
 ---@field tasks gcop.Task[]
 ---@field reward fun(episode: gcop.Episode): number, table<string, number> the reward and its parts, as gcop.reward.gated gives
+---@field judge? gcop.Core any core: rates each distinct strategy that is neither malformed nor leaking, for w_judge of the reward
 ---@field steps integer
 ---@field prompts integer groups per step that teach something
 ---@field group integer strategies per task, at least 2
@@ -153,9 +154,9 @@ function Run:finish(options) end
 ---@return any result of fn
 function Run:stage(name, fn) end
 
---- For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as the starter tasks need: 150 in and 30 out for an execution, 300 and 30 for the teacher; a sequence takes half a second, as a 135M guide on 2 CPU cores does.
+--- For --plan: a stage will make this many calls; for the guide, sample and train this many sequences. Tokens as the starter tasks need: 150 in and 30 out for an execution, 300 and 30 for teacher and judge; a sequence takes half a second, as a 135M guide on 2 CPU cores does.
 ---@param stage string
----@param role "core"|"teacher"|"guide"
+---@param role "core"|"teacher"|"judge"|"guide"
 ---@param calls number
 ---@param core? gcop.Core who is called and at what price; default the run's core
 function Run:expect(stage, role, calls, core) end
@@ -170,6 +171,16 @@ function Run:expect(stage, role, calls, core) end
 ---@return gcop.Attempt? attempt
 ---@return gcop.Error? err
 function Run:attempt(task, strategy, sample, messages) end
+
+--- What a judge says of a strategy, from prompts.judge. An answer without a score from 0 to 10 is asked for twice more.
+--- Waits.
+--- Raises when the budget, memory or disk is exhausted.
+---@param judge gcop.Core any core
+---@param task gcop.Task
+---@param strategy string
+---@return number? j 0 to 1; nil: there is no judgement, which is not a bad one
+---@return string? why
+function Run:judge(judge, task, strategy) end
 
 --- Several executions side by side. Those that infrastructure lost are left out.
 --- Waits.
@@ -248,6 +259,12 @@ function gcop.prompts.teacher_propose(task, shown) end
 ---@param failed {strategy: string, answer: string, feedback: string} the strategy, the core's answer, what the check said of it
 ---@return gcop.Message[] messages
 function gcop.prompts.teacher_refine(task, failed) end
+
+--- What the judge sees of a strategy; it must ask for a JSON object with a score from 0 to 10.
+---@param task gcop.Task
+---@param strategy string
+---@return gcop.Message[] messages
+function gcop.prompts.judge(task, strategy) end
 
 --- A strategy in the form the guide and the teacher write it.
 ---@param strategy string
