@@ -4,7 +4,7 @@
   tokenizer_golden.py OUT_DIR [MODEL.gguf ...]
 
 Needs transformers, tokenizers, gguf (5.17, 0.23, 0.19 made the files in the tree). Without a model it writes the files
-that need none: small_tokenizers.json, templates.json, quants.json. For each model it writes <its name>.json.
+that need none: small_tokenizers.json, templates.json, quants.json. For each model it writes <its folder's name>.json.
 
 Two liberties, because transformers' GGUF loader leaves parts of a tokenizer out: added tokens are all that the file
 marks as control or user-defined, and "smollm" splits single digits before GPT-2's pattern and decodes bytes, as that
@@ -227,4 +227,4 @@ if __name__ == "__main__":
     write_templates(folder / "templates.json")
     write_quants(folder / "quants.json")
     for model in sys.argv[2:]:
-        write_model(pathlib.Path(model), folder / (pathlib.Path(model).stem + ".json"))
+        write_model(pathlib.Path(model), folder / (pathlib.Path(model).resolve().parent.name + ".json"))

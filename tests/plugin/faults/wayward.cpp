@@ -88,10 +88,11 @@ gcop_str identity(gcop_instance *) { return str(kIdentity); }
 
 void complete(gcop_instance *raw, const gcop_core_request *request, const gcop_op *op, gcop_core_done done) {
   Wayward &w = self(raw);
-  behave(w, op, [&w, request, op, done](gcop_status status, const std::string &message) {
+  // The request is the host's and ends with the first answer; some modes answer after it.
+  const std::string asked = " sample " + std::to_string(request->sample_index) + " " + text(request->messages_json);
+  behave(w, op, [&w, asked, op, done](gcop_status status, const std::string &message) {
     if (w.mode == "nothing") return done(op, nullptr);
-    const std::string answer = "call " + std::to_string(w.calls) + " sample " + std::to_string(request->sample_index) +
-                               " " + text(request->messages_json),
+    const std::string answer = "call " + std::to_string(w.calls) + asked,
                       finish = "stop", model = "most " + std::to_string(w.most);
     const gcop_str texts[1] = {str(answer)}, finishes[1] = {str(finish)};
     gcop_core_result out{};
