@@ -92,8 +92,8 @@ void complete(gcop_instance *raw, const gcop_core_request *request, const gcop_o
   const std::string asked = " sample " + std::to_string(request->sample_index) + " " + text(request->messages_json);
   behave(w, op, [&w, asked, op, done](gcop_status status, const std::string &message) {
     if (w.mode == "nothing") return done(op, nullptr);
-    const std::string answer = "call " + std::to_string(w.calls) + asked,
-                      finish = "stop", model = "most " + std::to_string(w.most);
+    const std::string answer = "call " + std::to_string(w.calls) + asked, finish = "stop",
+                      model = "most " + std::to_string(w.most);
     const gcop_str texts[1] = {str(answer)}, finishes[1] = {str(finish)};
     gcop_core_result out{};
     out.struct_size = sizeof out;
