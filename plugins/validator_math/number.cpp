@@ -135,7 +135,8 @@ std::vector<size_t> closing_braces(std::string_view text) {
 }
 
 std::string plain(std::string_view text) {
-  static constexpr std::string_view kGone[] = {"\\left", "\\right", "\\!", "\\$", "$", "\xe2\x82\xac", "\xc2\xa3"},
+  static constexpr std::string_view kGone[] = {"\\left", "\\right", "^\\circ",      "^{\\circ}", "\\!",
+                                               "\\$",    "$",       "\xe2\x82\xac", "\xc2\xa3"},
                                     kSpaces[] = {"\\,", "\\;",      "\\:",          "\\ ",
                                                  "~",   "\xc2\xa0", "\xe2\x80\xaf", "\xe2\x80\x89"},
                                     kWrappers[] = {"\\text",   "\\textbf",     "\\textit", "\\mathrm",      "\\mathbf",
@@ -224,6 +225,8 @@ std::optional<Number> only_number(std::string_view text) {
   const std::string all = plain(text);
   std::string_view rest = all;
   if (const size_t equals = rest.rfind('='); equals != std::string_view::npos) rest.remove_prefix(equals + 1);
+  for (size_t i = 0; i < rest.size(); ++i)  // a root, a power, a constant: the value is another
+    if (rest[i] == '^' || (rest[i] == '\\' && i + 1 < rest.size() && letter(rest[i + 1]))) return {};
   const std::vector<Span> found = numbers_in(rest);
   if (found.size() != 1) return {};
   return value_of(rest.substr(found[0].begin, found[0].end - found[0].begin));

@@ -39,7 +39,7 @@ struct Plan {
   double beta_fa = 0, power_at_p1 = 0;  // [0, 1]
 
   // Errors: Code::invalid, naming the option, unless 0 < tau <= 1, 0 < epsilon < tau, tau - epsilon < p1 <= 1,
-  // 1 <= m <= 1000 (sprt: 128, in half a second), 1 <= rounds_of <= m.
+  // 1 <= m <= 1000 (sprt: 128, in a quarter of a second), 1 <= rounds_of <= m.
   static Result<Plan> make(const PlanOptions &options);
 
   uint32_t cap() const { return bounds.cap(); }  // trials of one strategy, at most

@@ -79,6 +79,14 @@ TEST_CASE("what is no single number") {
   CHECK(value("18.5") != "18");
 }
 
+TEST_CASE("a number inside something else is not that number") {
+  for (const std::string other : {"\\sqrt{18}", "18\\pi", "18^2", "2^{18}", "\\log 18", "\\pm 18", "\\approx 18"})
+    CHECK_MESSAGE(value(other) == "none", other);
+  CHECK(found("\\boxed{\\sqrt{18}}") == "boxed: none");
+  CHECK(value("18^\\circ") == "18");
+  CHECK(value("18^{\\circ}") == "18");
+}
+
 TEST_CASE("the rule that fires, and the last of a kind") {
   CHECK(found("9 eggs at $2 are \\boxed{18}") == "boxed: 18");
   CHECK(found("\\boxed{17}, no, \\boxed{\\$18}.") == "boxed: 18");

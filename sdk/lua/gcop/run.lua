@@ -21,6 +21,7 @@ local Run = {}
 ---@field origin string "neutral", "expert", "teacher", "expert+refined", "teacher+refined", "teacher+neighbours"
 ---@field successes integer executions that passed
 ---@field trials integer executions
+---@field samples integer draws asked for, those that infrastructure lost included
 
 --- One execution and its verdict.
 ---@class gcop.Attempt
