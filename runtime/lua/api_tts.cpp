@@ -9,8 +9,10 @@
 
 #include "lua/api.hpp"
 #include "lua/bind.hpp"
+#include "base/log.hpp"
 #include "lua/controller.hpp"
 #include "lua/host.hpp"
+#include "lua/jailed_player.hpp"
 #include "tts/evaluation.hpp"
 #include "tts/store.hpp"
 
@@ -79,38 +81,51 @@ Result<std::pair<std::string, std::string>> controller_text(Host &host, const st
   return std::pair{std::move(text), host.state().chunk_name(path).substr(1)};
 }
 
+int source(lua_State *L) {
+  auto text = controller_text(host_of(L), std::string(view(L, 1)));
+  if (!text) return fail(L, text.error());
+  push(L, text->first);
+  return 1;
+}
+
 struct Job {
   std::unique_ptr<tts::Evaluation> evaluation;
   std::unique_ptr<Traces> traces;
   Console::Bar bar;
   double began;
   int64_t running;
+  JailedJob jailed;  // where it is one
 };
 
-void push_evaluation(lua_State *L, Job &job, const std::vector<tts::SeedResult> &seeds, size_t questions,
-                     double seconds) {
-  tts::SeedResult sum;
-  for (const auto &s : seeds) {
-    sum.correct += s.correct;
-    sum.normalised += s.normalised;
-    sum.cost += s.cost;
+void push_sums(lua_State *L, const char *field, const std::vector<tts::Sum> &sums) {
+  lua_createtable(L, static_cast<int>(sums.size()), 0);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    lua_createtable(L, 2, 0);
+    lua_pushinteger(L, sums[i].correct);
+    lua_rawseti(L, -2, 1);
+    lua_pushinteger(L, sums[i].cost);
+    lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, static_cast<lua_Integer>(i + 1));
+  }
+  lua_setfield(L, -2, field);
+}
+
+void push_evaluation(lua_State *L, Job &job, const std::vector<tts::Solved> &solved, size_t questions, double seconds) {
+  tts::Sum sum;
+  std::vector<tts::Sum> by_seed(solved.size() / questions), by_question(questions);
+  for (size_t i = 0; i < solved.size(); ++i) {
+    sum.add(solved[i]);
+    by_seed[i / questions].add(solved[i]);
+    by_question[i % questions].add(solved[i]);
   }
   lua_createtable(L, 0, 8);
-  set(L, "solves", seeds.size() * questions);
+  set(L, "solves", solved.size());
   set(L, "correct_total", sum.correct);
   set(L, "normalised_correct", sum.normalised);
   set(L, "cost_total", sum.cost);
   set(L, "seconds", seconds);
-  lua_createtable(L, static_cast<int>(seeds.size()), 0);
-  for (size_t i = 0; i < seeds.size(); ++i) {
-    lua_createtable(L, 2, 0);
-    lua_pushinteger(L, seeds[i].correct);
-    lua_rawseti(L, -2, 1);
-    lua_pushinteger(L, seeds[i].cost);
-    lua_rawseti(L, -2, 2);
-    lua_rawseti(L, -2, static_cast<lua_Integer>(i + 1));
-  }
-  lua_setfield(L, -2, "per_seed");
+  push_sums(L, "per_seed", by_seed);
+  push_sums(L, "per_question", by_question);
   if (!job.traces) return;
   lua_createtable(L, static_cast<int>(job.traces->rows.size()), 0);
   lua_Integer n = 0;
@@ -139,13 +154,33 @@ std::vector<uint32_t> chosen(lua_State *L, const Options &o, size_t questions) {
   return all;
 }
 
+// A controller's text that somebody else wrote: which process may run it.
+Result<const gcop_host_sandbox *> jail_for(lua_State *L, const Options &o, JailedJob &job) {
+  Host &host = host_of(L);
+  const std::string isolation = o.str("isolation", "jail");
+  if (isolation != "jail" && isolation != "process")
+    o.refuse("isolation", fmt::format("is '{}'; it must be \"jail\" or, without any protection from what a model wrote "
+                                      "but limits on time and memory, \"process\"",
+                                      isolation));
+  job.jailed = isolation == "jail";
+  job.cpu_ms = static_cast<uint32_t>(o.num("cpu_s", 30, 0.01, 3600) * 1000);
+  if (!job.jailed) host.weaken("process");
+  const auto *sandbox = static_cast<const gcop_host_sandbox *>(host.registry().offered(GCOP_HOST_SANDBOX));
+  if (!sandbox) return Error{Code::unsupported, "this program has no sandbox; a controller's text runs in nothing else", {}};
+  return sandbox;
+}
+
 int evaluate(lua_State *L) {
   Host &host = host_of(L);
   Options o(L, 1, "gcop.tts.evaluate");
   o.push("store");
   auto store = object<tts::Store>(L, -1, kStore);
   lua_pop(L, 1);
-  const std::string name = o.str("controller");
+  const bool foreign = o.has("text");
+  if (foreign == o.has("controller"))
+    o.refuse("controller", "is the name of a file, and text what such a file would hold: give one of them");
+  for (const char *key : {"isolation", "cpu_s", "name"})
+    if (!foreign && o.has(key)) o.refuse(key, "is for a controller given as text");
   tts::Shuffles shuffles;
   shuffles.questions = chosen(L, o, store->questions.size());
   shuffles.first = static_cast<uint64_t>(o.integer("first_seed", 0, 0, INT64_MAX - (1 << 20)));
@@ -153,29 +188,46 @@ int evaluate(lua_State *L) {
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   const int64_t threads = std::min(o.integer("threads", cores, 1, 256), static_cast<int64_t>(shuffles.count));
   const int64_t traced = o.integer("traces", 0, 0, 1 << 20);
-  nlohmann::json params = o.has("params") ? o.json("params") : nlohmann::json::object();
-  auto text = controller_text(host, name);
-  if (!text) return fail(L, text.error());
-
   std::unique_ptr<Traces> traces;
   if (traced > 0) traces.reset(new Traces{shuffles.first + static_cast<uint64_t>(traced), {}, {}});
+
+  JailedJob its{store, shuffles.questions, {}, {}, {}, {}, 0, true};
+  const gcop_host_sandbox *sandbox = nullptr;
+  its.params = o.has("params") ? o.json("params") : nlohmann::json::object();
+  if (foreign) {
+    its.text = o.str("text");
+    its.name = o.str("name", "controller");
+    auto jail = jail_for(L, o, its);
+    if (!jail) return fail(L, jail.error());
+    sandbox = *jail;
+    its.shown_store = tts::without_golds(*store, its.questions);
+  } else {
+    auto text = controller_text(host, o.str("controller"));
+    if (!text) return fail(L, text.error());
+    std::tie(its.text, its.name) = std::move(*text);
+  }
   const auto job =
-      std::make_shared<Job>(Job{nullptr, std::move(traces), Console::Bar(host.console(), name, shuffles.count),
-                                static_cast<double>(host.loop().clock().steady_ns()), threads});
+      std::make_shared<Job>(Job{nullptr, std::move(traces), Console::Bar(host.console(), its.name, shuffles.count),
+                                static_cast<double>(host.loop().clock().steady_ns()), threads, std::move(its)});
   // The workers see the evaluation and what the job keeps for it, which lives until the last of them has reported.
   Job *const seen = job.get();
   const size_t questions = shuffles.questions.size();
+  const uint64_t share = (shuffles.count + static_cast<uint64_t>(threads) - 1) / static_cast<uint64_t>(threads);
   job->evaluation = std::make_unique<tts::Evaluation>(
-      store, std::move(shuffles),
-      [seen, text = std::move(*text), params = std::move(params)]() -> Result<std::unique_ptr<tts::Solver>> {
-        auto made =
-            Controller::make(text.first, text.second, params, seen->evaluation->cancelled(), seen->traces.get());
+      std::move(shuffles), foreign ? std::min(kMostJailedShuffles, share) : 1,
+      [seen, sandbox]() -> Result<std::unique_ptr<tts::Player>> {
+        const JailedJob &what = seen->jailed;
+        const auto &cancelled = seen->evaluation->cancelled();
+        if (sandbox)
+          return std::unique_ptr<tts::Player>(new JailedPlayer(*sandbox, what, seen->traces.get(), cancelled));
+        auto made = Controller::make(what.text, what.name, what.params, cancelled, seen->traces.get());
         if (!made) return made.error();
-        return std::unique_ptr<tts::Solver>(std::move(*made));
+        return std::unique_ptr<tts::Player>(
+            new tts::LocalPlayer(what.store, what.questions, std::move(*made), cancelled));
       });
-  job->evaluation->on_seed = [seen, poster = host.loop().poster(), weak = std::weak_ptr<Job>(job)] {
-    poster.post([weak] {
-      if (auto counted = weak.lock()) counted->bar.add(1, "");
+  job->evaluation->on_played = [poster = host.loop().poster(), weak = std::weak_ptr<Job>(job)](uint64_t shuffles_done) {
+    poster.post([weak, shuffles_done] {
+      if (auto counted = weak.lock()) counted->bar.add(shuffles_done, "");
     });
   };
   return scheduler_of(L).wait(L, On::host, [&host, job, seen, threads, questions](Wake wake) -> Scheduler::Cancel {
@@ -184,9 +236,9 @@ int evaluate(lua_State *L) {
       job->bar.done();
       const double seconds = (static_cast<double>(host.loop().clock().steady_ns()) - job->began) * 1e-9;
       wake([job, questions, seconds](lua_State *waiting) {
-        auto seeds = job->evaluation->result();
-        if (!seeds) return fail(waiting, seeds.error());
-        push_evaluation(waiting, *job, *seeds, questions, seconds);
+        auto solved = job->evaluation->result();
+        if (!solved) return fail(waiting, solved.error());
+        push_evaluation(waiting, *job, *solved, questions, seconds);
         return 1;
       });
     };
@@ -225,6 +277,7 @@ const Module tts_module = {
         "not count"},
        {"cost_total", "integer", "tokens"},
        {"per_seed", "integer[][]", "{ correct, cost } of each shuffle"},
+       {"per_question", "integer[][]", "{ correct, cost } of each question, over all shuffles"},
        {"seconds", "number", "that it took"},
        {"traces", "table[]?", "{ seed, question, correct, cost, events } of the traced shuffles"}}},
      {"gcop.Branch",
@@ -260,6 +313,15 @@ const Module tts_module = {
       {{"question", "table", "{ question, gold_answer, probe_freq, tokens }; tokens of all branches together"}},
       "",
       "print(store:question(1).question)"},
+     {"gcop.tts.source",
+      source,
+      Waits::no,
+      "The text of a controller.",
+      {{"controller", "string", "a Lua file, or a module such as \"gcop.tts.cmc\""}},
+      {},
+      {{"text", "string?", ""}, {"err", "gcop.Error?", "there is no such file"}},
+      "",
+      "local text = assert(gcop.tts.source(\"gcop.tts.cmc\"))"},
      {"gcop.tts.evaluate",
       evaluate,
       Waits::yes,
@@ -268,7 +330,14 @@ const Module tts_module = {
       "depend on the number of threads.",
       {{"options", "table", ""}},
       {{"store", "gcop.ReplayStore", ""},
-       {"controller", "string", "a Lua file, or a module such as \"gcop.tts.cmc\""},
+       {"controller", "string?", "a Lua file, or a module such as \"gcop.tts.cmc\": one's own; or"},
+       {"text", "string?",
+        "what such a file would hold, written by somebody else: it runs in processes of its own in the jail, which see "
+        "neither questions nor gold answers, and what they say they did is done again outside"},
+       {"name", "string?", "of a text, for messages; default \"controller\""},
+       {"cpu_s", "number?", "CPU time that each process of a text may take; default 30"},
+       {"isolation", "\"jail\"|\"process\"|nil",
+        "of a text; default \"jail\". \"process\" has limits on time and memory and no other protection"},
        {"params", "table?", "what the controller gets as its second argument"},
        {"seeds", "integer?", "shuffles; default 100"},
        {"first_seed", "integer?", "default 0"},

@@ -57,6 +57,7 @@ class Registry {
               uint32_t timeout_ms = kCreateTimeoutMs);  // [run]
   // Host services for plugins, by id ("gcop.host.sandbox/1"). The service outlives every instance.
   void offer(const std::string &id, const void *service);  // [run] before the first create
+  const void *offered(const std::string &id) const;        // [run] nullptr if it is not
   std::vector<std::string> available() const;              // names found on the search path
 
  private:

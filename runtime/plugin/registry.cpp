@@ -233,6 +233,12 @@ void Registry::offer(const std::string &id, const void *service) {
   impl_->services->by_id[id] = service;
 }
 
+const void *Registry::offered(const std::string &id) const {
+  const std::lock_guard lock(impl_->services->mutex);
+  const auto found = impl_->services->by_id.find(id);
+  return found == impl_->services->by_id.end() ? nullptr : found->second;
+}
+
 std::vector<std::string> Registry::available() const {
   std::set<std::string> names;
   for (const std::string &folder : impl_->search_path) {

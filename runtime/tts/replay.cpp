@@ -16,6 +16,42 @@ void Replay::restart() {
   given_.clear();
   std::fill(number_.begin(), number_.end(), 0u);
   cost_ = 0;
+  if (actions_) actions_->clear();
+}
+
+// A number of 7 bits a byte, the last without the high bit: the branch, and the action in its two low bits.
+void Replay::append(Action action, int64_t branch) {
+  auto rest = static_cast<uint32_t>(branch) << 2 | static_cast<uint32_t>(action);
+  for (; rest >= 0x80; rest >>= 7) actions_->push_back(static_cast<char>(rest | 0x80));
+  actions_->push_back(static_cast<char>(rest));
+}
+
+Result<> Replay::repeat(std::string_view actions) {
+  for (size_t at = 0; at < actions.size();) {
+    uint32_t value = 0;
+    for (unsigned shift = 0;; shift += 7) {
+      if (at == actions.size() || shift > 14) return invalid("the list of actions is broken");
+      const auto byte = static_cast<uint8_t>(actions[at++]);
+      value |= uint32_t{byte & 0x7fu} << shift;
+      if (byte < 0x80) break;
+    }
+    const int64_t branch = value >> 2;
+    switch (static_cast<Action>(value & 3)) {
+      case Action::open:
+        if (auto done = open(); !done) return done.error();
+        break;
+      case Action::advance:
+        if (auto done = advance(branch); !done) return done.error();
+        break;
+      case Action::read:
+        if (auto done = read(branch); !done) return done.error();
+        break;
+      case Action::abandon:
+        if (auto done = abandon(branch); !done) return done.error();
+        break;
+    }
+  }
+  return Unit{};
 }
 
 Result<uint32_t> Replay::open() {
@@ -23,6 +59,7 @@ Result<uint32_t> Replay::open() {
     return invalid(fmt::format("there is no branch {}: all {} are open; env:limit() says how many there are",
                                limit() + 1, limit()));
   opened_.emplace_back();
+  note(Action::open, 0);
   return opened();
 }
 
@@ -56,6 +93,7 @@ Replay::Step Replay::finish(int64_t branch, Opened &at) {
 Result<Replay::Step> Replay::advance(int64_t branch) {
   auto found = usable(branch, "advanced");
   if (!found) return found.error();
+  note(Action::advance, branch);
   Opened &at = **found;
   const Branch &trace = recorded(branch);
   if (at.next == trace.probes) return finish(branch, at);
@@ -67,6 +105,7 @@ Result<Replay::Step> Replay::advance(int64_t branch) {
 Result<Replay::Step> Replay::read(int64_t branch) {
   auto found = usable(branch, "read");
   if (!found) return found.error();
+  note(Action::read, branch);
   return finish(branch, **found);
 }
 
@@ -74,6 +113,7 @@ Result<> Replay::abandon(int64_t branch) {
   auto found = usable(branch, "abandoned");
   if (!found) return found.error();
   (*found)->abandoned = true;
+  note(Action::abandon, branch);
   return Unit{};
 }
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
@@ -30,6 +31,11 @@ class Replay {
   Replay(const Question &question, std::span<const uint32_t> order);
   void restart();  // as it was made
 
+  // Every call that succeeds is appended to `actions`, which must outlive this; repeat() makes the same calls of a
+  // fresh replay. What a process that nobody trusts says it did is thus done again by one that knows the costs.
+  void record(std::string *actions) { actions_ = actions; }
+  Result<> repeat(std::string_view actions);
+
   Result<uint32_t> open();               // the next branch: 1, 2, ...; costs nothing
   Result<Step> advance(int64_t branch);  // by one probe
   Result<Step> read(int64_t branch);     // to its end
@@ -48,6 +54,11 @@ class Replay {
     int64_t paid = 0;
     bool finished = false, abandoned = false;
   };
+  enum class Action : uint8_t { open, advance, read, abandon };
+  void note(Action action, int64_t branch) {
+    if (actions_) append(action, branch);
+  }
+  void append(Action action, int64_t branch);
   Result<Opened *> usable(int64_t branch, const char *what);
   const Branch &recorded(int64_t branch) const { return question_.branches[order_[size_t(branch - 1)]]; }
   Answer give(uint32_t stored);
@@ -59,6 +70,7 @@ class Replay {
   std::vector<uint32_t> number_;  // of a stored answer, 0: not given yet
   std::vector<uint32_t> given_;   // stored answers by number - 1
   int64_t cost_ = 0;
+  std::string *actions_ = nullptr;
 };
 
 }  // namespace gcop::tts

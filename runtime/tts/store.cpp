@@ -154,4 +154,22 @@ Result<Store> load(const std::string &path) {
   return parse(text, path);
 }
 
+std::string without_golds(const Store &store, std::span<const uint32_t> questions) {
+  json out = json::array();
+  for (const uint32_t at : questions) {
+    const Question &q = store.questions[at];
+    json branches = json::array();
+    for (const Branch &b : q.branches) {
+      json probes = json::array();
+      for (uint32_t k = 0; k < b.probes; ++k) probes.push_back(std::to_string(q.probes[b.first + k]));
+      branches.push_back({std::move(probes), b.tokens, std::to_string(b.final_answer)});
+    }
+    out.push_back({{"question", std::to_string(out.size())},
+                   {"gold_answer", "not here"},
+                   {"probe_freq", q.probe_freq},
+                   {"each_branch", std::move(branches)}});
+  }
+  return out.dump();
+}
+
 }  // namespace gcop::tts

@@ -46,4 +46,8 @@ constexpr uint32_t kMostBranches = 4096;
 Result<Store> parse(std::string_view json_text, const std::string &path);
 Result<Store> load(const std::string &path);  // blocking
 
+// Some of its questions in the file's form, without what could tell a right answer: numbers stand for the texts of
+// questions and answers, and there is no gold answer. What a replay costs and which answers are equal stays the same.
+std::string without_golds(const Store &store, std::span<const uint32_t> questions);
+
 }  // namespace gcop::tts

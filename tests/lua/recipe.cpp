@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+#include "validator/sandbox/sandbox.hpp"
+
 namespace fs = std::filesystem;
 
 std::string Ran::all() const {
@@ -38,6 +40,9 @@ Ran Recipe::run() {
   gcop::plugin::Registry registry(loop, {GCOP_BIN_DIR "/plugins"});
   gcop::lua::Console console({true, false});
   gcop::set_log_level(gcop::Level::error);
+  auto sandbox = gcop::sandbox::Sandbox::make();
+  REQUIRE(sandbox);
+  registry.offer(GCOP_HOST_SANDBOX, (*sandbox)->service());
   std::shared_ptr<gcop::store::Store> store;
   if (keep) {
     settings.out_dir = (folder_ / "out").string();

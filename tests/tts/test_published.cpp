@@ -48,19 +48,22 @@ TEST_CASE("all published results, to the integer") {
     tts::Shuffles shuffles;
     for (uint32_t q = 0; q < store->questions.size(); ++q) shuffles.questions.push_back(q);
     std::unique_ptr<tts::Evaluation> evaluation;
-    evaluation = std::make_unique<tts::Evaluation>(store, shuffles, [&]() -> Result<std::unique_ptr<tts::Solver>> {
+    evaluation = std::make_unique<tts::Evaluation>(shuffles, 1, [&]() -> Result<std::unique_ptr<tts::Player>> {
       auto made = lua::Controller::make(text, name, row["params"], evaluation->cancelled());
       if (!made) return made.error();
-      return std::unique_ptr<tts::Solver>(std::move(*made));
+      return std::unique_ptr<tts::Player>(
+          new tts::LocalPlayer(store, shuffles.questions, std::move(*made), evaluation->cancelled()));
     });
     std::thread other([&] { evaluation->work(); });
     evaluation->work();
     other.join();
-    const auto seeds = evaluation->result();
-    REQUIRE_MESSAGE(seeds, seeds.error().message);
+    const auto solved = evaluation->result();
+    REQUIRE_MESSAGE(solved, solved.error().message);
+    std::vector<tts::Sum> seeds(shuffles.count);
+    for (size_t i = 0; i < solved->size(); ++i) seeds[i / shuffles.questions.size()].add((*solved)[i]);
     json found = json::array();
     int64_t correct = 0, cost = 0, normalised = 0;
-    for (const auto &s : *seeds) {
+    for (const auto &s : seeds) {
       found.push_back({s.correct, s.cost});
       correct += s.correct, cost += s.cost, normalised += s.normalised;
     }
