@@ -57,6 +57,7 @@ void register_api(lua_State *L);        // fills the global table gcop
 void register_checked(lua_State *L);    // adds gcop.checked(name, fn) -> fn behind the row's checks; for init.lua only
 std::string meta_file(const Module &);  // text of sdk/lua/gcop/<name>.lua
 std::string manual();                   // text of sdk/docs/lua.md
+std::string manual_of(std::string_view name);  // its part on a function, or on a class or table and all it has; or ""
 
 // Raises, with the recipe's file:line, when the arguments on L's stack do not fit the row.
 void check_arguments(lua_State *L, const Function &row);

@@ -90,6 +90,13 @@ int tell(lua_State *L, Level level, const char *name) {
   return 0;
 }
 
+int manual_part(lua_State *L) {
+  const std::string text = manual_of(view(L, 1));
+  if (text.empty()) raise(L, fmt::format("gcop.manual: the manual has no '{}'", view(L, 1)));
+  push(L, text);
+  return 1;
+}
+
 int log_line(lua_State *L) { return tell(L, Level::info, "info"); }
 int warn(lua_State *L) { return tell(L, Level::warn, "warn"); }
 
@@ -176,6 +183,15 @@ const Module base_module = {
       {},
       "",
       "if gcop.planning then gcop.plan { stage = \"accept\", role = \"core\", calls = 4 * #tasks.train } end"},
+     {"gcop.manual",
+      manual_part,
+      Waits::no,
+      "What the manual says of a function, or of a class and its methods: for a model that is to write Lua.",
+      {{"name", "string", ""}},
+      {},
+      {{"text", "string", "Markdown, as in sdk/docs/lua.md"}},
+      "Raises when the manual has no such name.",
+      "local api = gcop.manual \"gcop.Env\""},
      {"gcop.log",
       log_line,
       Waits::no,

@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "base/log.hpp"
 #include "lua/api.hpp"
 #include "lua/bind.hpp"
-#include "base/log.hpp"
 #include "lua/controller.hpp"
 #include "lua/host.hpp"
 #include "lua/jailed_player.hpp"
@@ -91,7 +91,7 @@ int source(lua_State *L) {
 struct Job {
   std::unique_ptr<tts::Evaluation> evaluation;
   std::unique_ptr<Traces> traces;
-  Console::Bar bar;
+  std::unique_ptr<Console::Bar> bar;  // who evaluates many proposals shows how many
   double began;
   int64_t running;
   JailedJob jailed;  // where it is one
@@ -157,16 +157,15 @@ std::vector<uint32_t> chosen(lua_State *L, const Options &o, size_t questions) {
 // A controller's text that somebody else wrote: which process may run it.
 Result<const gcop_host_sandbox *> jail_for(lua_State *L, const Options &o, JailedJob &job) {
   Host &host = host_of(L);
-  const std::string isolation = o.str("isolation", "jail");
-  if (isolation != "jail" && isolation != "process")
-    o.refuse("isolation", fmt::format("is '{}'; it must be \"jail\" or, without any protection from what a model wrote "
-                                      "but limits on time and memory, \"process\"",
-                                      isolation));
-  job.jailed = isolation == "jail";
+  job.jailed = o.str("isolation", "jail") == "jail";
   job.cpu_ms = static_cast<uint32_t>(o.num("cpu_s", 30, 0.01, 3600) * 1000);
-  if (!job.jailed) host.weaken("process");
+  if (!job.jailed && host.isolation().empty()) {
+    log_warn("gcop.tts.evaluate: isolation = \"process\": what a model wrote runs without a jail");
+    host.weaken("process");
+  }
   const auto *sandbox = static_cast<const gcop_host_sandbox *>(host.registry().offered(GCOP_HOST_SANDBOX));
-  if (!sandbox) return Error{Code::unsupported, "this program has no sandbox; a controller's text runs in nothing else", {}};
+  if (!sandbox)
+    return Error{Code::unsupported, "this program has no sandbox; a controller's text runs in nothing else", {}};
   return sandbox;
 }
 
@@ -206,9 +205,10 @@ int evaluate(lua_State *L) {
     if (!text) return fail(L, text.error());
     std::tie(its.text, its.name) = std::move(*text);
   }
-  const auto job =
-      std::make_shared<Job>(Job{nullptr, std::move(traces), Console::Bar(host.console(), its.name, shuffles.count),
-                                static_cast<double>(host.loop().clock().steady_ns()), threads, std::move(its)});
+  const auto job = std::make_shared<Job>(
+      Job{nullptr, std::move(traces),
+          foreign ? nullptr : std::make_unique<Console::Bar>(host.console(), its.name, shuffles.count),
+          static_cast<double>(host.loop().clock().steady_ns()), threads, std::move(its)});
   // The workers see the evaluation and what the job keeps for it, which lives until the last of them has reported.
   Job *const seen = job.get();
   const size_t questions = shuffles.questions.size();
@@ -225,15 +225,16 @@ int evaluate(lua_State *L) {
         return std::unique_ptr<tts::Player>(
             new tts::LocalPlayer(what.store, what.questions, std::move(*made), cancelled));
       });
-  job->evaluation->on_played = [poster = host.loop().poster(), weak = std::weak_ptr<Job>(job)](uint64_t shuffles_done) {
-    poster.post([weak, shuffles_done] {
-      if (auto counted = weak.lock()) counted->bar.add(shuffles_done, "");
-    });
-  };
+  if (job->bar)
+    job->evaluation->on_played = [poster = host.loop().poster(), weak = std::weak_ptr<Job>(job)](uint64_t played) {
+      poster.post([weak, played] {
+        if (auto counted = weak.lock()) counted->bar->add(played, "");
+      });
+    };
   return scheduler_of(L).wait(L, On::host, [&host, job, seen, threads, questions](Wake wake) -> Scheduler::Cancel {
     std::function<void()> one_ended = [&host, job, wake, questions] {
       if (--job->running > 0) return;
-      job->bar.done();
+      if (job->bar) job->bar->done();
       const double seconds = (static_cast<double>(host.loop().clock().steady_ns()) - job->began) * 1e-9;
       wake([job, questions, seconds](lua_State *waiting) {
         auto solved = job->evaluation->result();

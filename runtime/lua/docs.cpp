@@ -94,6 +94,11 @@ void manual_fields(std::string &out, const std::vector<Field> &fields, const cha
   out += "\n";
 }
 
+void manual_class(std::string &out, const Class &c) {
+  out += fmt::format("### {}\n\n{}\n\n", c.name, c.doc);
+  manual_fields(out, c.fields, "field");
+}
+
 void manual_function(std::string &out, const Function &f) {
   out += fmt::format("### `{}`\n\n{}\n\n", signature(f), f.doc);
   manual_fields(out, f.params, "argument");
@@ -152,6 +157,17 @@ std::string meta_file(const Module &module) {
   return out;
 }
 
+std::string manual_of(std::string_view name) {
+  std::string out;
+  for (auto *module : modules()) {
+    for (const auto &c : module->classes)
+      if (c.name == name) manual_class(out, c);
+    for (const auto &f : module->functions)
+      if (f.name == name || parent(f.name) == name) manual_function(out, f);
+  }
+  return out;
+}
+
 std::string manual() {
   std::string out =
       "# The Lua API\n\n"
@@ -180,10 +196,7 @@ std::string manual() {
       out += "\n";
     }
     for (const auto &f : module->functions) manual_function(out, f);
-    for (const auto &c : module->classes) {
-      out += fmt::format("### {}\n\n{}\n\n", c.name, c.doc);
-      manual_fields(out, c.fields, "field");
-    }
+    for (const auto &c : module->classes) manual_class(out, c);
   }
   while (out.ends_with("\n\n")) out.pop_back();
   return out;

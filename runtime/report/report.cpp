@@ -59,6 +59,9 @@ const Fields kEvaluation{{"store", Kind::text},       {"method", Kind::text},
                          {"solves", Kind::count},     {"correct_total", Kind::count},
                          {"cost_total", Kind::count}, {"normalised_correct", Kind::count, false},
                          {"per_seed", Kind::list},    {"params", Kind::named}};
+const Fields kDiscovery{{"start", Kind::text},   {"proposer", Kind::text},      {"rule", Kind::text},
+                        {"chosen", Kind::text},  {"search_gain", Kind::number}, {"rounds", Kind::list},
+                        {"held_out", Kind::list}};
 const Fields kTask{{"id", Kind::text}, {"scores", Kind::money}};
 
 bool is_list(const json &value) { return value.is_array() || (value.is_object() && value.empty()); }
@@ -187,6 +190,8 @@ Result<json> checked(const json &report) {
     if (acceptance.contains("audit"))
       if (auto ok = fit_all(acceptance["audit"], kAudit, "acceptance.audit"); !ok) return ok.error();
   }
+  if (out.contains("discovery"))
+    if (auto ok = fit_all(out["discovery"], kDiscovery, "discovery"); !ok) return ok.error();
   if (out.contains("grpo"))
     if (auto ok = fit_all(out["grpo"], kGrpo, "grpo"); !ok) return ok.error();
   return out;

@@ -23,6 +23,8 @@
 //   unknown_calls[]  {role, model, stage, possible_usd}  sent and never answered: what they may have cost at most
 //   evaluations[]    {store, method, params {name -> value}, solves, correct_total, normalised_correct, cost_total
 //                (tokens), per_seed[] [correct, cost]}    controllers on replay stores
+//   discovery    {start, proposer, rule, chosen, search_gain, rounds[] {round, proposals, failed, best, gain, score},
+//                held_out[] {label, gain, ci95} or {label, failed}}    a search for controllers
 //   tasks[]      {id, family, slice, unseen, scores {system -> score}}    what pooling over seeds needs
 // `details` is for the HTML only (it may be large): a list of
 //   {task, family, slice, unseen, prompt, systems {system -> {score, strategy, problem, output, feedback}}}

@@ -100,6 +100,18 @@ json fixture_report() {
                                        {"cost_total", 9'600'000 + int(8e6 * beta)},
                                        {"per_seed", seeds}});
     }
+  report["discovery"] = {
+      {"start", "gcop.tts.cmc"},
+      {"proposer", "mutation"},
+      {"rule", "the highest worst gain"},
+      {"chosen", "r02c07"},
+      {"search_gain", 0.0124},
+      {"rounds",
+       {{{"round", 1}, {"proposals", 16}, {"failed", 1}, {"best", "start"}, {"gain", 0}, {"score", 0}},
+        {{"round", 2}, {"proposals", 16}, {"failed", 3}, {"best", "r02c07"}, {"gain", 0.0124}, {"score", 0.0088}}}},
+      {"held_out",
+       {{{"label", "other questions"}, {"gain", 0.004}, {"ci95", {-0.002, 0.011}}},
+        {{"label", "another store"}, {"failed", "it looped for ever"}}}}};
   report["cost"] = {{"core", 0.8312}, {"teacher", 0.2144}};
   report["unknown_calls"] = {{{"role", "core"}, {"model", "m"}, {"stage", "grpo"}, {"possible_usd", 0.0021}},
                              {{"role", "teacher"}, {"model", "m"}, {"stage", "accept"}, {"possible_usd", 0.0104}}};

@@ -92,6 +92,7 @@ TEST_CASE("mistakes are named by their path") {
   CHECK(message({{"cost", {{"core", "much"}}}}).find("cost.core") != std::string::npos);
   CHECK(message({{"unknown_calls", json::array({{{"role", "core"}}})}}).find("unknown_calls[1] lacks 'model'") !=
         std::string::npos);
+  CHECK(message({{"discovery", {{"rounds", 3}}}}).find("discovery.rounds must be a list") != std::string::npos);
   CHECK(message({{"evaluations", json::array({{{"store", "s"}}})}}).find("evaluations[1] lacks 'method'") !=
         std::string::npos);
   CHECK(message({{"our_own_section", {{"x", 1}}}}) == "accepted");
@@ -160,7 +161,8 @@ TEST_CASE("a browser draws every section from the file alone") {
     return;
   }
   const std::string drawn = read(dom);
-  for (const char *id : {"systems", "differences", "acceptance", "training", "evaluations", "cost", "tasks"}) {
+  for (const char *id :
+       {"systems", "differences", "acceptance", "training", "discovery", "evaluations", "cost", "tasks"}) {
     CAPTURE(id);
     CHECK(drawn.find("<section id=\"" + std::string(id) + "\"") != std::string::npos);
   }

@@ -5,17 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "../lua/recipe.hpp"
-#include "lua/controller.hpp"
+#include "small_store.hpp"
 
 namespace {
-
-// 4 branches: "7", right, after 2 probes; the fourth says "8".
-const char *const kStore = R"([
-  {"question": "one?", "gold_answer": "7", "probe_freq": 100, "each_branch":
-    [[["9", "7"], 250, "7"], [["8", "7"], 250, "7"], [["7", "7"], 150, "7"], [["8"], 90, "8"]]},
-  {"question": "two?", "gold_answer": "07", "probe_freq": 100, "each_branch":
-    [[["7"], 100, "7"], [["7"], 100, "7"], [["7"], 100, "7"], [["7"], 100, "7"]]}])";
 
 const char *const kRead = "return function(env) local b = env:open() env:read(b) return b.answer end";
 
@@ -35,22 +27,6 @@ std::string failure(const std::string &controller, const std::string &options = 
   CHECK(ran.code == 0);
   CHECK(ran.printed[1] == "6");
   return ran.printed[0];
-}
-
-std::string body(const std::string &lines) { return "return function(env, params)\n" + lines + "\nend"; }
-bool has(const std::string &text, const std::string &part) {
-  const bool found = text.find(part) != std::string::npos;
-  if (!found) MESSAGE(text);
-  return found;
-}
-
-Ran evaluate(const std::string &controller, const std::string &lines) {
-  Recipe recipe("");
-  recipe.files["store.json"] = kStore;
-  recipe.files["c.lua"] = controller;
-  recipe.files["recipe.lua"] =
-      "local store = assert(gcop.tts.store('" + (recipe.folder() / "store.json").string() + "'))\n" + lines;
-  return recipe.run();
 }
 
 }  // namespace

@@ -61,5 +61,5 @@ function tasksSection() {
   document.getElementById("theme").addEventListener("click", () => { chosen = true; show(root.dataset.theme !== "dark"); });
   headline();
   facts();
-  for (const part of [systemsSection, pairedSection, acceptanceSection, trainingSection, evaluationsSection, costSection, tasksSection]) part();
+  for (const part of [systemsSection, pairedSection, acceptanceSection, trainingSection, discoverySection, evaluationsSection, costSection, tasksSection]) part();
 })();

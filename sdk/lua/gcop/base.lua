@@ -48,6 +48,12 @@ function gcop.options() end
 ---@param options gcop.plan.Options
 function gcop.plan(options) end
 
+--- What the manual says of a function, or of a class and its methods: for a model that is to write Lua.
+--- Raises when the manual has no such name.
+---@param name string
+---@return string text Markdown, as in sdk/docs/lua.md
+function gcop.manual(name) end
+
 --- One line for people; kept as an event of the run.
 ---@param text string
 function gcop.log(text) end

@@ -15,6 +15,7 @@ local ReplayStore = {}
 ---@field normalised_correct integer answers equal to it as values: blanks, $, \boxed, leading zeros and such do not count
 ---@field cost_total integer tokens
 ---@field per_seed integer[][] { correct, cost } of each shuffle
+---@field per_question integer[][] { correct, cost } of each question, over all shuffles
 ---@field seconds number that it took
 ---@field traces? table[] { seed, question, correct, cost, events } of the traced shuffles
 
@@ -42,9 +43,19 @@ function gcop.tts.store(path) end
 ---@return table question { question, gold_answer, probe_freq, tokens }; tokens of all branches together
 function ReplayStore:question(number) end
 
+--- The text of a controller.
+---@param controller string a Lua file, or a module such as "gcop.tts.cmc"
+---@return string? text
+---@return gcop.Error? err there is no such file
+function gcop.tts.source(controller) end
+
 ---@class gcop.tts.evaluate.Options
 ---@field store gcop.ReplayStore
----@field controller string a Lua file, or a module such as "gcop.tts.cmc"
+---@field controller? string a Lua file, or a module such as "gcop.tts.cmc": one's own; or
+---@field text? string what such a file would hold, written by somebody else: it runs in processes of its own in the jail, which see neither questions nor gold answers, and what they say they did is done again outside
+---@field name? string of a text, for messages; default "controller"
+---@field cpu_s? number CPU time that each process of a text may take; default 30
+---@field isolation "jail"|"process"|nil of a text; default "jail". "process" has limits on time and memory and no other protection
 ---@field params? table what the controller gets as its second argument
 ---@field seeds? integer shuffles; default 100
 ---@field first_seed? integer default 0
