@@ -82,7 +82,7 @@ for round = 1, rounds do
   end)
   local best = search:ranked(1)[1]
   history[round] = { round = round, proposals = proposals, failed = failed, best = best.id, gain = best.gain, score = best.score }
-  print(("round %d: %d proposals, %d failed; best so far %s, %+.2f points above the start, %+.2f on its worst store"):format(
+  print(("round %d: %d proposals, %d failed; best so far %s, %+.2f points above the start, %+.2f less its changes"):format(
     round, proposals, failed, best.id, 100 * best.gain, 100 * best.score))
 end
 bar:done()

@@ -16,6 +16,8 @@ for _, beta in ipairs { 0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0 } do
   settings[#settings + 1] = { method = "CMC", controller = "gcop.tts.cmc", params = { beta = beta } }
 end
 if controller ~= "" then
+  local _, wrong = gcop.tts.source(controller)
+  if wrong then error(wrong.message, 0) end
   settings = {}
   for i, one in ipairs(#params > 0 and params or { {} }) do
     settings[i] = { method = controller:match "([^/]+)%.lua$" or controller, controller = controller, params = one }

@@ -84,6 +84,9 @@ Result<std::pair<std::string, std::string>> controller_text(Host &host, const st
 int source(lua_State *L) {
   auto text = controller_text(host_of(L), std::string(view(L, 1)));
   if (!text) return fail(L, text.error());
+  const std::atomic<bool> never{false};
+  if (auto made = Controller::make(text->first, text->second, nlohmann::json::object(), never); !made)
+    return fail(L, made.error());
   push(L, text->first);
   return 1;
 }
@@ -317,10 +320,10 @@ const Module tts_module = {
      {"gcop.tts.source",
       source,
       Waits::no,
-      "The text of a controller.",
+      "The text of a controller, if it compiles.",
       {{"controller", "string", "a Lua file, or a module such as \"gcop.tts.cmc\""}},
       {},
-      {{"text", "string?", ""}, {"err", "gcop.Error?", "there is no such file"}},
+      {{"text", "string?", ""}, {"err", "gcop.Error?", "there is no such file, or the line where it does not compile"}},
       "",
       "local text = assert(gcop.tts.source(\"gcop.tts.cmc\"))"},
      {"gcop.tts.evaluate",

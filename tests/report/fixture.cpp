@@ -103,7 +103,7 @@ json fixture_report() {
   report["discovery"] = {
       {"start", "gcop.tts.cmc"},
       {"proposer", "mutation"},
-      {"rule", "the highest worst gain"},
+      {"rule", "the highest gain less its changes"},
       {"chosen", "r02c07"},
       {"search_gain", 0.0124},
       {"rounds",

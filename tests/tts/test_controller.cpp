@@ -190,6 +190,7 @@ TEST_CASE("the recipe: what fails is told, what works is in the report") {
         R"([{"question": "?", "gold_answer": "1", "probe_freq": 500, "each_branch": [[[], 1, "1"]]}])";
     recipe.files["own.lua"] =
         body("if params.fail then error('no') end local b = env:open() env:read(b) return b.answer");
+    recipe.files["bad.lua"] = "return function(env)\n  oops(";
     for (auto &path : stores) recipe.settings.args.push_back((recipe.folder() / path).string());
     for (auto &[name, value] : recipe.settings.set)
       if (name == "controller") value = (recipe.folder() / value).string();
@@ -215,6 +216,11 @@ TEST_CASE("the recipe: what fails is told, what works is in the report") {
           gcop::lua::Outcome::failed);  // 64 branches of 4; CMC begins with few, and asks for more only later
     CHECK(has(ran.all(), "| failed | MajorityVote max_samples=64: "));
     CHECK(report["evaluations"].size() > 0);
+  });
+  with({"good.json"}, {{"controller", "bad.lua"}}, [](const Ran &ran, const nlohmann::json &report, auto &) {
+    CHECK(ran.code == gcop::lua::Outcome::wrong);  // --check comes this far, too
+    CHECK(has(ran.message, "bad.lua:2:"));
+    CHECK(report.is_null());
   });
   for (const std::vector<std::string> &stores : {std::vector<std::string>{}, {"bad.json"}, {"missing.json"}})
     with(stores, {}, [](const Ran &ran, const nlohmann::json &report, auto &) {

@@ -91,11 +91,10 @@ local base = { { e(2, 40, { { 1, 20 }, { 1, 20 } }) } }
 local better = { { e(4, 40, { { 2, 20 }, { 2, 20 } }) } }
 local lucky = { { e(3, 40, { { 2, 20 }, { 1, 20 } }) } }
 print(curve.mean_gain(better, base), curve.mean_gain(base, base), curve.mean_gain(lucky, base))
-print(table.concat(curve.gains({ better[1], lucky[1] }, { base[1], base[1] }), " "))
 local low, high = table.unpack(curve.interval(lucky, base, "test", 400))
 print(low, high))");
   CHECK(ran.all() ==
-        "0.000\n0.250\n0.500\n0.600\n0.700\n0.600\n0.0250\n0.5\t0.0\t0.25\n0.5 0.25\n0.0\t0.5");
+        "0.000\n0.250\n0.500\n0.600\n0.700\n0.600\n0.0250\n0.5\t0.0\t0.25\n0.0\t0.5");
 }
 
 TEST_CASE("mutants differ in numbers only, and are the same for the same draw") {

@@ -16,13 +16,24 @@ namespace {
 
 const char *const kRead = "return function(env) local b = env:open() env:read(b) return b.answer end";
 
+std::string quoted(const std::string &text) {  // as Lua writes it
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code < 32 || code > 126 || c == '"' || c == '\\')
+      out += "\\" + std::to_string(1000 + code).substr(1);
+    else
+      out += c;
+  }
+  return out + "\"";
+}
+
 // What gcop.tts.evaluate says about a text, after which the next one works.
 std::string refusal(const std::string &controller, const std::string &options = "seeds = 3") {
   Recipe recipe("");
   recipe.files["store.json"] = kStore;
-  recipe.files["bad.lua"] = controller;
   recipe.files["recipe.lua"] = "local store = assert(gcop.tts.store('" + (recipe.folder() / "store.json").string() +
-                               "'))\nlocal text = assert(gcop.tts.source 'bad')\n"
+                               "'))\nlocal text = " + quoted(controller) + "\n"
                                "local e, err = gcop.tts.evaluate { store = store, text = text, " +
                                options +
                                " }\nprint(e and 'no error' or err.code .. ': ' .. err.message)\n"

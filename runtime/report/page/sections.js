@@ -157,8 +157,8 @@ function discoverySection() {
   const held = (found.held_out || []).map(h => ({ cells: [h.label, isNumber(h.gain) ? points(h.gain) : `failed: ${h.failed}`,
     h.ci95 && isNumber(h.ci95[0]) ? `${signed(h.ci95[0], 2)} to ${signed(h.ci95[1], 2)}` : "–"] }));
   section("discovery", "The search", `${proposals} proposals by ${found.proposer}, ${failed} of them failed. Chosen: ${found.chosen}${found.chosen === "start" ? ", for no proposal was above it" : ""}. Gain is accuracy above ${found.start}, at the costs that it has.`,
-    el("div", { class: "grid" }, [el("div", {}, el("h3", {}, "Best so far, on the search set"), lines([{ name: "mean gain", colour: "var(--c1)", points: rounds.map(r => [r.round, r.gain]) },
-      { name: "on its worst store", colour: "var(--c2)", points: rounds.map(r => [r.round, r.score]) }], { label: "Best gain by round", axis: "round", format: v => signed(v, 2), floor: 0, hint: (s, p) => `round ${p[0]}: ${s.name} ${points(p[1])}` }))]),
+    el("div", { class: "grid" }, [el("div", {}, el("h3", {}, "Best so far, on the search set"), lines([{ name: "gain", colour: "var(--c1)", points: rounds.map(r => [r.round, r.gain]) },
+      { name: "less its changes", colour: "var(--c2)", points: rounds.map(r => [r.round, r.score]) }], { label: "Best gain by round", axis: "round", format: v => signed(v, 2), floor: 0, hint: (s, p) => `round ${p[0]}: ${s.name} ${points(p[1])}` }))]),
     held.length ? table(["held-out data, looked at once", "gain", "95 %, bootstrap over questions"], held) : null,
     el("p", { class: "foot" }, `The rule of choice: ${found.rule}.`));
 }

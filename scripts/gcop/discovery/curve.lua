@@ -42,16 +42,10 @@ function curve.points(evaluations, places)
   return points
 end
 
--- The gains on each store; both controllers measured with the same stores, questions and settings.
-function curve.gains(measured, base, places)
-  local gains = {}
-  for s = 1, #base do gains[s] = curve.gain(curve.points(measured[s], places), curve.points(base[s], places)) end
-  return gains
-end
-
+-- The mean gain over stores; both controllers measured with the same stores, questions and settings.
 function curve.mean_gain(measured, base, places)
   local sum = 0
-  for _, gain in ipairs(curve.gains(measured, base, places)) do sum = sum + gain end
+  for s = 1, #base do sum = sum + curve.gain(curve.points(measured[s], places), curve.points(base[s], places)) end
   return sum / #base
 end
 
