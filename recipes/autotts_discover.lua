@@ -11,8 +11,8 @@ local Search, curve = require "gcop.discovery.search", require "gcop.discovery.c
 local option = gcop.option
 local proposer = option("proposer", "mutation", "who proposes: mutation, or a model as gcop.core names it")
 local start = option("start", "gcop.tts.cmc", "the controller to begin with and to beat: a Lua file or module")
-local rounds = option("rounds", { quick = 6, standard = 12 }, "rounds; each sees what the ones before it found")
-local proposals = option("proposals", { quick = 16, standard = 24 }, "proposals in a round")
+local rounds = option("rounds", { quick = 4, standard = 8 }, "rounds; each sees what the ones before it found")
+local proposals = option("proposals", 0, "in a round; 0: 48 mutants, or 4 of a model")
 local seeds = option("seeds", 50, "shuffles of the search; held-out data is measured on as many others")
 local held_out = option("held_out", gcop.json.array(), "further stores, for the last comparison only: paths, separated by commas")
 local betas = option("betas", { 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0 }, "settings of the knob, rising")
@@ -43,7 +43,8 @@ for i = 2, #betas do
   if not (betas[i] > betas[i - 1]) then error(("betas must rise; %s comes after %s"):format(betas[i], betas[i - 1]), 0) end
 end
 if isolation ~= "jail" and isolation ~= "process" then error(("isolation is '%s'; it must be jail or process"):format(isolation), 0) end
-if rounds < 1 or proposals < 1 or seeds < 1 then error("rounds, proposals and seeds must each be 1 or more", 0) end
+if rounds < 1 or proposals < 0 or seeds < 1 then error("rounds and seeds must be 1 or more, proposals 0 or more", 0) end
+if proposals == 0 then proposals = proposer == "mutation" and 48 or 4 end
 
 -- Half of the questions, by lot: the same half of every store, for stores of one benchmark share their questions.
 local order, half, rest = {}, {}, {}

@@ -84,8 +84,9 @@ std::string wrong(const std::function<void(Discovery &)> &change) {
 TEST_CASE("accuracy at a cost is that of a mix of two settings; the gain is the mean over the start's settings") {
   const Ran ran = with_scripts(R"(local curve = require "gcop.discovery.curve"
 local points = { { cost = 100, accuracy = 0.5 }, { cost = 300, accuracy = 0.7 }, { cost = 300, accuracy = 0.6 } }
-for _, cost in ipairs { 0, 50, 100, 200, 300, 1000 } do print(("%.3f"):format(curve.accuracy_at(points, cost))) end
-print(("%.4f"):format(curve.gain(points, { { cost = 100, accuracy = 0.4 }, { cost = 200, accuracy = 0.65 } })))
+print(curve.accuracy_at(points, 99))
+for _, cost in ipairs { 100, 200, 300, 1000 } do print(("%.3f"):format(curve.accuracy_at(points, cost))) end
+print(("%.4f"):format(curve.gain(points, { { cost = 50, accuracy = 0.9 }, { cost = 100, accuracy = 0.4 }, { cost = 200, accuracy = 0.65 } })))
 local function e(correct, cost, by) return { correct_total = correct, cost_total = cost, solves = 4, per_question = by } end
 local base = { { e(2, 40, { { 1, 20 }, { 1, 20 } }) } }
 local better = { { e(4, 40, { { 2, 20 }, { 2, 20 } }) } }
@@ -94,7 +95,7 @@ print(curve.mean_gain(better, base), curve.mean_gain(base, base), curve.mean_gai
 local low, high = table.unpack(curve.interval(lucky, base, "test", 400))
 print(low, high))");
   CHECK(ran.all() ==
-        "0.000\n0.250\n0.500\n0.600\n0.700\n0.600\n0.0250\n0.5\t0.0\t0.25\n0.0\t0.5");
+        "nil\n0.500\n0.600\n0.700\n0.600\n0.0167\n0.5\t0.0\t0.25\n0.0\t0.5");
 }
 
 TEST_CASE("mutants differ in numbers only, and are the same for the same draw") {
@@ -228,7 +229,7 @@ TEST_CASE("options that make no sense end the run before anything is measured") 
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["held_out"] = d.path("search.json"); }),
             "search.json is searched; it cannot be held out too"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["betas"] = "0.5,0.5"; }), "betas must rise; 0.5 comes after 0.5"));
-  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["rounds"] = "0"; }), "must each be 1 or more"));
+  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["rounds"] = "0"; }), "must be 1 or more"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["start"] = "nobody"; }), "there is no controller 'nobody'"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["isolation"] = "none"; }), "isolation is 'none'; it must be jail or process"));
   CHECK(has(wrong([](Discovery &d) {

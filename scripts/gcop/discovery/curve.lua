@@ -2,27 +2,29 @@
 --
 -- A curve is a list of points { cost =, accuracy = }, one for each setting of a controller's knob: tokens per question,
 -- and the share of right answers. Between two settings lies what a mix of them reaches, drawn by lot for each question;
--- below the cheapest, a mix with giving no answer for nothing; beyond the dearest, the dearest.
+-- beyond the dearest, the dearest.
 local curve = {}
 
 ---@param points { cost: number, accuracy: number }[]  in the order of cost
 ---@param cost number  tokens per question
+---@return number?  nil below the cheapest setting
 function curve.accuracy_at(points, cost)
-  local low = { cost = 0, accuracy = 0 }
+  local low
   for _, high in ipairs(points) do
     if high.cost >= cost then
-      local share = high.cost > low.cost and (cost - low.cost) / (high.cost - low.cost) or 1
-      return low.accuracy + share * (high.accuracy - low.accuracy)
+      if high.cost == cost then return high.accuracy end
+      return low and low.accuracy + (cost - low.cost) / (high.cost - low.cost) * (high.accuracy - low.accuracy)
     end
     low = high
   end
   return low.accuracy
 end
 
--- The mean over the base's settings of what `points` reaches above it at its cost.
+-- The mean over the base's settings of what `points` reaches above it at its cost. What is cheaper than the cheapest of
+-- `points` is left to the base and gains nothing.
 function curve.gain(points, base)
   local sum = 0
-  for _, at in ipairs(base) do sum = sum + curve.accuracy_at(points, at.cost) - at.accuracy end
+  for _, at in ipairs(base) do sum = sum + (curve.accuracy_at(points, at.cost) or at.accuracy) - at.accuracy end
   return sum / #base
 end
 

@@ -27,7 +27,7 @@ function mutation.numbers(text)
   return found
 end
 
-local factors = { 0.5, 0.7, 0.85, 1.2, 1.5, 2 }
+local factors = { 0.33, 0.5, 0.7, 0.85, 1.2, 1.5, 2, 3 }
 
 local function changed(number, draw)
   local factor = factors[1 + math.floor(#factors * draw)]
