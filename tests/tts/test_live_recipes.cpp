@@ -152,6 +152,38 @@ TEST_CASE("collect stops at the budget, resumable, and says what is wrong") {
   CHECK(has(wrong("branches", "2", {"recipes/data/house_python.jsonl"}), "has no number as its answer"));
 }
 
+TEST_CASE("collect goes on where the budget stopped it: the same store, and no call paid twice") {
+  peer::Peer http([](peer::Link &link, const peer::Request &request) {
+    link.write(peer::reply(peer::completion(request.body.find("two?") == std::string::npos ? "#### 7" : "#### 8")));
+    return true;
+  });
+  Recipe recipe(file(GCOP_SOURCE_DIR "/recipes/autotts_collect.lua"));
+  recipe.settings.root = GCOP_SOURCE_DIR;
+  recipe.keep = true;
+  recipe.files["tasks.jsonl"] = R"({"question": "one?", "answer": "#### 7"})"
+                                "\n"
+                                R"({"question": "two?", "answer": "#### 7"})"
+                                "\n";
+  recipe.settings.args = {(recipe.folder() / "tasks.jsonl").string()};
+  recipe.settings.set = with(with(kSmall, "core", http.url() + "/v1#m"), "price", R"({"input": 0, "output": 1000})");
+  recipe.settings.set["parallel"] = "1";
+  recipe.settings.set["budget_usd"] = "0.03";  // a call may cost 0.02 and costs 0.009
+  Ran ran = recipe.run();
+  CHECK_MESSAGE(ran.code == lua::Outcome::budget, ran.message);
+  CHECK(http.requests() == 2);
+  CHECK_FALSE(std::filesystem::exists(recipe.folder() / "out/store.json"));
+  recipe.settings.set["budget_usd"] = "1";
+  ran = recipe.run();
+  REQUIRE_MESSAGE(ran.code == 0, ran.message);
+  CHECK(http.requests() == 4);
+  const std::string resumed = file(recipe.folder() / "out/store.json");
+  std::filesystem::remove_all(recipe.folder() / "out");
+  ran = recipe.run();
+  REQUIRE_MESSAGE(ran.code == 0, ran.message);
+  CHECK(http.requests() == 8);
+  CHECK(file(recipe.folder() / "out/store.json") == resumed);
+}
+
 TEST_CASE("collect under --plan and --check calls nobody and tells the most it may cost") {
   Outcome out = run_recipe("autotts_collect.lua", kSmall, {"tasks.jsonl"}, [](lua::Settings &s) { s.planning = true; });
   CHECK_MESSAGE(out.ran.code == 0, out.ran.message);
