@@ -138,9 +138,10 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
   Price price;
   Script script;
   const gcop_core *table = nullptr;
-  std::shared_ptr<plugin::Calls> calls;  // null for a script
-  std::map<std::string, uint64_t> ops;   // started calls at the plugin, by key
-  std::map<std::string, bool> unsent;    // calls whose intent is not safe yet, by key: true if nobody waits any more
+  std::shared_ptr<plugin::Calls> calls;                  // null for a script
+  std::map<std::string, uint64_t> ops;                   // started calls at the plugin, by key
+  std::map<std::string, std::function<void()>> scripts;  // what ends those of a script, by key
+  std::map<std::string, bool> unsent;  // calls whose intent is not safe yet, by key: true if nobody waits any more
   uint32_t timeout_ms = 0;
   // Time as a call sees it that shares the core with `busy` - 1 others.
   double shared_s = 0;
@@ -154,13 +155,15 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
     queue = std::make_shared<plugin::CallQueue<Reply>>(loop, std::max(1u, limit), [this](const std::string &key) {
       if (const auto found = ops.find(key); found != ops.end()) calls->cancel(found->second);
       if (const auto found = unsent.find(key); found != unsent.end()) found->second = true;
+      if (const auto found = scripts.find(key); found != scripts.end() && found->second)
+        std::exchange(found->second, nullptr)();
     });
   }
 
   std::string title() const { return "core '" + name + "'"; }
 
   void send(const Request &request, std::function<void(Answer)> done) {
-    if (script) return run_script(request, std::move(done));
+    if (script) return run_script(request_key(identity, request), request, std::move(done));
     if (!table) {
       loop.post([done = std::move(done),
                  error = Error{Code::unsupported, calls->name() + " offers no " GCOP_CORE, {}}] { done({error}); });
@@ -176,12 +179,13 @@ struct Core::Impl : std::enable_shared_from_this<Core::Impl> {
         });
   }
 
-  void run_script(const Request &request, std::function<void(Answer)> done) {
+  void run_script(const std::string &key, const Request &request, std::function<void(Answer)> done) {
     // A script may answer at once, twice or from a nested call: only the first answer counts, and it comes later.
     auto once = std::make_shared<std::function<void(Answer)>>(std::move(done));
-    script(request, [self = shared_from_this(), once](Result<Reply> result) {
+    scripts[key] = script(request, [self = shared_from_this(), key, once](Result<Reply> result) {
       if (!*once) return;
-      self->loop.post([handler = std::exchange(*once, nullptr), result = std::move(result)] {
+      self->loop.post([self, key, handler = std::exchange(*once, nullptr), result = std::move(result)] {
+        self->scripts.erase(key);
         handler(result ? Answer{result} : failed(result.error()));
       });
     });

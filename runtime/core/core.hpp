@@ -38,7 +38,9 @@ struct Request {
 };
 
 using Done = std::function<void(Result<Reply>)>;
-using Script = std::function<void(const Request &, Done)>;  // a core written in Lua
+// A core written in Lua. Returns what ends a call that nobody waits for any more, if anything does; done comes then
+// too.
+using Script = std::function<std::function<void()>(const Request &, Done)>;
 
 class Core {
  public:

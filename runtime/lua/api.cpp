@@ -12,14 +12,14 @@
 namespace gcop::lua {
 
 extern const Module base_module, run_module, values_module, flow_module, task_module, core_module, guide_module,
-    training_module, validator_module, strategy_module, trainer_module, tts_module, stats_module, store_module,
-    report_module;
+    training_module, validator_module, strategy_module, trainer_module, tts_module, live_module, stats_module,
+    store_module, report_module;
 
 const std::vector<const Module *> &modules() {
   static const std::vector<const Module *> all = {
-      &base_module,    &run_module,   &values_module,   &flow_module,      &task_module,
-      &core_module,    &guide_module, &training_module, &validator_module, &strategy_module,
-      &trainer_module, &tts_module,   &stats_module,    &store_module,     &report_module};
+      &base_module,  &run_module,      &values_module,    &flow_module,     &task_module,    &core_module,
+      &guide_module, &training_module, &validator_module, &strategy_module, &trainer_module, &tts_module,
+      &live_module,  &stats_module,    &store_module,     &report_module};
   return all;
 }
 

@@ -26,6 +26,7 @@ struct CoreHandle {
   std::shared_ptr<core::Core> core;
   Defaults defaults;
   core::Price price;
+  bool continues = true;  // an answer from a given prefix
 };
 
 Defaults read_defaults(const Options &o) {
@@ -39,9 +40,11 @@ Defaults read_defaults(const Options &o) {
 }
 
 void push_core(lua_State *L, std::shared_ptr<CoreHandle> handle) {
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 5);
   set(L, "name", handle->core->name());
   set(L, "identity", handle->core->identity());
+  set(L, "continues", handle->continues);
+  set(L, "max_tokens", handle->defaults.max_tokens);
   push_price(L, handle->price);
   lua_setfield(L, -2, "price");
   push_object<CoreHandle>(L, "gcop.Core", std::move(handle));
@@ -77,8 +80,9 @@ int new_core(lua_State *L) {
   auto timeout = static_cast<uint32_t>(o.integer("timeout_ms", model->timeout_ms, 1, 24 * 3600 * 1000));
   return make_instance(
       L, *model,
-      [&host, handle, name = model->name, price, in_flight, timeout](std::shared_ptr<plugin::Instance> instance) {
-        return [&host, handle, name, price, in_flight, timeout, instance](lua_State *waiting) {
+      [&host, handle, name = model->name, price, in_flight, timeout,
+       continues = model->plugin != "core_http"](std::shared_ptr<plugin::Instance> instance) {
+        return [&host, handle, name, price, in_flight, timeout, continues, instance](lua_State *waiting) {
           if (instance && !instance->interface(GCOP_CORE))
             raise(waiting, fmt::format("gcop.core: plugin '{}' offers no core (gcop.core/1)", instance->plugin().path));
           if (instance)
@@ -86,6 +90,7 @@ int new_core(lua_State *L) {
                 std::make_shared<core::Core>(host.loop(), host.store(), instance, name, price, in_flight, timeout);
           else  // --check, --plan: nothing is loaded, and the first call ends the run
             handle->core = std::make_shared<core::Core>(host.loop(), host.store(), core::Script{}, name, name, price);
+          handle->continues = instance ? handle->core->capabilities() & GCOP_CORE_PREFIX : continues;
           push_core(waiting, handle);
           return 1;
         };
@@ -205,6 +210,8 @@ const Module core_module = {
       "A core.",
       {{"name", "string", ""},
        {"identity", "string", "part of the cache key"},
+       {"continues", "boolean", "it can go on from the start of an answer (`prefix`); of a Lua function it is assumed"},
+       {"max_tokens", "integer", "of an answer, where a call does not say"},
        {"price", "gcop.Price", "zeros if it is free"}}},
      {"gcop.Message",
       "One turn of a conversation.",
@@ -258,7 +265,9 @@ const Module core_module = {
       {{"options", "table", ""}},
       {{"model", "string?", kModelDoc},
        {"script", "(fun(request: gcop.Request): string|table)?",
-        "a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait"},
+        "a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait, and "
+        "ends "
+        "when its call is cancelled"},
        {"plugin", "string?", "another plugin, by name or path"},
        {"config", "table?", "the plugin's configuration; with model, added to it"},
        {"template", "table<string, boolean|string>?",

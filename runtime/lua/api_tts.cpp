@@ -67,7 +67,8 @@ int store_question(lua_State *L) {
   return 1;
 }
 
-// The text of a controller: a file as given, or below the source tree, or a module as require finds it.
+}  // namespace
+
 Result<std::pair<std::string, std::string>> controller_text(Host &host, const std::string &given) {
   std::string path = host.input_path(given);
   std::error_code ec;
@@ -80,6 +81,8 @@ Result<std::pair<std::string, std::string>> controller_text(Host &host, const st
   host.remember_input(path);
   return std::pair{std::move(text), host.state().chunk_name(path).substr(1)};
 }
+
+namespace {
 
 int source(lua_State *L) {
   auto text = controller_text(host_of(L), std::string(view(L, 1)));

@@ -10,10 +10,6 @@ namespace gcop::lua {
 
 using tts::Replay;
 
-namespace {
-constexpr int kHookEvery = 100'000;  // VM instructions
-}
-
 Controller::Controller(std::string name, nlohmann::json params, const std::atomic<bool> &cancelled, Traces *traces)
     : name_(std::move(name)), params_(std::move(params)), cancelled_(cancelled), traces_(traces) {}
 
@@ -43,7 +39,10 @@ void Controller::count_steps(lua_State *L, lua_Debug *at) {
     why = "cancelled";
   else if (self.steps_ > kMostSteps)
     why = fmt::format("more than {} steps for one question; does it loop for ever?", kMostSteps);
-  if (why.empty()) return;
+  if (why.empty()) {
+    if (lua_isyieldable(L)) lua_yield(L, 0);  // a live one: others of its thread get their turn
+    return;
+  }
   lua_getinfo(L, "Sl", at);
   push(L, at->currentline > 0 ? fmt::format("{}:{}: {}", at->short_src, at->currentline, why) : why);
   lua_error(L);
@@ -63,34 +62,44 @@ void Controller::tick(void *self) {  // in a signal handler, on the controller's
 }
 
 int Controller::run(lua_State *L) {
-  auto &self = *static_cast<Controller *>(lua_touserdata(L, 1));
   lua_settop(L, 0);
   lua_rawgetp(L, LUA_REGISTRYINDEX, text_key());
-  lua_call(L, 0, 1);
+  lua_callk(L, 0, 1, 0, loaded);
+  return loaded(L, LUA_OK, 0);
+}
+
+int Controller::loaded(lua_State *L, int, lua_KContext) {
+  const Controller &self = **static_cast<Controller **>(lua_getextraspace(L));
   if (!lua_isfunction(L, 1)) {
     push(L, fmt::format("{}: must end with 'return function(env, params) ... end'; it returned {}", self.name_,
                         luaL_typename(L, 1)));
     return lua_error(L);
   }
+  lua_pushvalue(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, env_key());
+  push_json(L, self.params_);
+  lua_callk(L, 2, 1, 0, ran);
+  return ran(L, LUA_OK, 0);
+}
+
+int Controller::ran(lua_State *L, int, lua_KContext) {
+  const Controller &self = **static_cast<Controller **>(lua_getextraspace(L));
+  int ok = 0;
+  const lua_Integer answer = lua_tointegerx(L, 2, &ok);
+  if (ok && lua_type(L, 2) == LUA_TNUMBER && answer >= 1 && answer <= lua_Integer{self.replay_->answers()}) return 1;
   lua_Debug at{};
   lua_pushvalue(L, 1);
   lua_getinfo(L, ">S", &at);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, env_key());
-  push_json(L, self.params_);
-  lua_call(L, 2, 1);
-  int ok = 0;
-  const lua_Integer answer = lua_tointegerx(L, 1, &ok);
-  if (ok && lua_type(L, 1) == LUA_TNUMBER && answer >= 1 && answer <= lua_Integer{self.replay_->answers()}) return 1;
   push(L, fmt::format("{}:{}: the function returned {}; it must return an answer that a branch gave", at.short_src,
-                      at.linedefined, lua_isnil(L, 1) ? "nothing" : error_text(L, 1)));
+                      at.linedefined, lua_isnil(L, 2) ? "nothing" : error_text(L, 2)));
   return lua_error(L);
 }
 
-std::string Controller::failure(int status) {
-  std::string text = error_text(L_, -1);
+std::string Controller::failure(lua_State *L, int status) {
+  std::string text = error_text(L, -1);
   if (status == LUA_ERRMEM)
     text = fmt::format("{}: holds more than {} MiB of memory", name_, kMostControllerMemory >> 20);
-  lua_settop(L_, 0);
+  lua_settop(L, 0);
   if (text.size() > 2000) text = text.substr(0, 2000) + "...";
   return text;
 }
@@ -110,22 +119,24 @@ Result<std::unique_ptr<Controller>> Controller::make(const std::string &text, co
   lua_pushlightuserdata(L, made.get());
   lua_pushlightuserdata(L, const_cast<std::string *>(&text));
   if (const int status = lua_pcall(L, 2, 0, 0); status != LUA_OK) {
-    std::string why = made->failure(status);
+    std::string why = made->failure(L, status);
     return invalid(why.find(name) == std::string::npos ? name + ": " + why : why);
   }
   lua_gc(L, LUA_GCINC, 1000, 0, 0);  // little lives from one question to the next: collect seldom
-  made->ticks_ = std::make_unique<CpuTicks>(tick, made.get());
   return made;
 }
 
-int Controller::call(Replay &replay) {
+void Controller::begin(Replay &replay) {
   replay_ = &replay;
   steps_ = 0;
   traced_ = 0;
   events_ = nlohmann::json::array();
+}
+
+int Controller::call(Replay &replay) {
+  begin(replay);
   lua_pushcfunction(L_, run);
-  lua_pushlightuserdata(L_, this);
-  const int status = lua_pcall(L_, 1, 1, 0);
+  const int status = lua_pcall(L_, 0, 1, 0);
   replay_ = nullptr;
   return status;
 }
@@ -134,6 +145,7 @@ Result<Replay::Answer> Controller::solve(Replay &replay, uint64_t seed, uint32_t
   tracing_ = traces_ && seed < traces_->below;
   left_ = true;
   int status = LUA_OK;
+  if (!ticks_) ticks_ = std::make_unique<CpuTicks>(tick, this);
   if (ticks_->running()) {
     left_ = false;
     ticked_ = 0;
@@ -148,7 +160,7 @@ Result<Replay::Answer> Controller::solve(Replay &replay, uint64_t seed, uint32_t
     lua_sethook(L_, count_steps, LUA_MASKCOUNT, kHookEvery);
     status = call(replay);
   }
-  if (status != LUA_OK) return invalid(failure(status));
+  if (status != LUA_OK) return invalid(failure(L_, status));
   const auto answer = static_cast<Replay::Answer>(lua_tointeger(L_, -1));
   lua_settop(L_, 0);
   if (tracing_) {

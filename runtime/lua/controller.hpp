@@ -1,5 +1,5 @@
 // A controller's Lua text in a state of its own, for the thread that made it: what solves a replayed question
-// (tts/evaluation.hpp).
+// (tts/evaluation.hpp), or a live one step by step.
 //
 // The state has plain Lua and gcop.Env (lua/api_tts.cpp documents it); nothing in it knows the host, a file, the time,
 // the gold answers, or an earlier question: globals are read-only and the text is run anew for each question. Loops,
@@ -10,20 +10,29 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <lua.hpp>
 #include <nlohmann/json.hpp>
 
 #include "lua/cpu_ticks.hpp"
 #include "tts/evaluation.hpp"
+#include "tts/live.hpp"
 #include "tts/vote.hpp"
 
 namespace gcop::lua {
 
+class Host;
+// The text of a controller and its name in messages: a file as given, or below the source tree, or a module as require
+// finds it. A resumed run must read the same.
+Result<std::pair<std::string, std::string>> controller_text(Host &host, const std::string &given);
+
 constexpr size_t kMostControllerText = 256 << 10;
 constexpr int64_t kMostSteps = 50'000'000;  // VM instructions for one question
+constexpr int kHookEvery = 100'000;         // of which the bound is looked at; some milliseconds
 constexpr size_t kMostControllerMemory = 64 << 20;
 constexpr size_t kMostTrace = 1 << 20;  // bytes of JSON for one question
 
@@ -43,6 +52,21 @@ class Controller final : public tts::Solver {
   ~Controller() override;
   Result<tts::Replay::Answer> solve(tts::Replay &replay, uint64_t seed, uint32_t question) override;
 
+  // A live question: what the controller waits for. Nothing, and no answer: it used up its time slice.
+  struct Need {
+    int64_t branch;
+    int64_t times;  // intervals from the one it has reached; 0: to its end
+  };
+  struct Turn {
+    std::vector<Need> needs;
+    std::vector<int64_t> abandoned;             // since the last turn
+    std::optional<tts::Replay::Answer> answer;  // it has returned
+  };
+  // Goes on until the controller waits or returns; the first call begins it. `replay` is on a tts::LiveQuestion, which
+  // grows by what was needed before the next call. After an answer or an error it is over. Events: events().
+  Result<Turn> step(tts::Replay &replay, bool tracing);
+  nlohmann::json &events() { return events_; }
+
  private:
   struct Calls;  // gcop.Env: controller_env.cpp
   void push_env(lua_State *L);
@@ -52,10 +76,13 @@ class Controller final : public tts::Solver {
   static void count_steps(lua_State *L, lua_Debug *);
   static void leave(lua_State *L, lua_Debug *);
   static void tick(void *self);
+  void begin(tts::Replay &replay);
   int call(tts::Replay &replay);
   static int prepare(lua_State *L);  // controller_state.cpp
   static int run(lua_State *L);
-  std::string failure(int status);
+  static int loaded(lua_State *L, int, lua_KContext);
+  static int ran(lua_State *L, int, lua_KContext);
+  std::string failure(lua_State *L, int status);
 
   const std::string name_;
   const nlohmann::json params_;
@@ -70,6 +97,8 @@ class Controller final : public tts::Solver {
   bool left_ = false;
   int64_t steps_ = 0;
   tts::Replay *replay_ = nullptr;  // while it is being solved
+  lua_State *thread_ = nullptr;    // of a live question
+  Turn turn_;
   tts::Tally tally_;
   bool tracing_ = false;
   size_t traced_ = 0;  // bytes

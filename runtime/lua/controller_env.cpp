@@ -1,4 +1,6 @@
-// gcop.Env of a replayed question: what a controller calls.
+// gcop.Env of a question, replayed or live: what a controller calls.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "lua/bind.hpp"
@@ -93,10 +95,44 @@ struct Controller::Calls {
     return times;
   }
 
+  // A live branch can only go as far as the core has come. Notes what is needed for it, ...
+  static void need(Controller &c, int64_t branch, int64_t times) {
+    auto &needs = c.turn_.needs;
+    times = std::min(times, kFar);
+    for (Need &noted : needs)
+      if (noted.branch == branch) return void(noted.times = std::min(noted.times + times, kFar));
+    needs.push_back({branch, times});
+  }
+  static constexpr int64_t kFar = int64_t{1} << 40;  // no branch has so many intervals
+
+  // ... and yields if any of it is not there yet; once it is, the call is made again.
+  static bool lacking(lua_State *L, Controller &c, const char *name) {
+    auto &needs = c.turn_.needs;
+    std::erase_if(needs, [&](const Need &noted) {
+      auto known = c.replay_->knows(noted.branch, noted.times);
+      return checked(L, known, name);
+    });
+    if (!needs.empty() && !lua_isyieldable(L))
+      raise(L, fmt::format("gcop.Env:{}: waits for a live core, which is not possible inside a table.sort comparator; "
+                           "call it before",
+                           name));
+    return !needs.empty();
+  }
+  template <int (*call)(lua_State *)>
+  static int again(lua_State *L, int, lua_KContext) {
+    return call(L);
+  }
+
   static int advance(lua_State *L) {
     Controller &c = self(L, "advance");
     lua_settop(L, 3);
     const bool once = lua_isnil(L, 3), list = lua_istable(L, 3);
+    if (c.thread_) {
+      each_branch(L, "advance",
+                  [&](lua_Integer n, int, lua_Integer id) { need(c, id, once ? 1 : times_of(L, n, list)); });
+      lua_settop(L, 3);
+      if (lacking(L, c, "advance")) return lua_yieldk(L, 0, 0, again<advance>);
+    }
     lua_Integer ended = 0;
     each_branch(L, "advance", [&](lua_Integer n, int branch, lua_Integer id) {
       const lua_Integer times = once ? 1 : times_of(L, n, list);
@@ -115,6 +151,11 @@ struct Controller::Calls {
   static int read(lua_State *L) {
     Controller &c = self(L, "read");
     lua_settop(L, 2);
+    if (c.thread_) {
+      each_branch(L, "read", [&](lua_Integer, int, lua_Integer id) { need(c, id, 0); });
+      lua_settop(L, 2);
+      if (lacking(L, c, "read")) return lua_yieldk(L, 0, 0, again<read>);
+    }
     each_branch(L, "read", [&](lua_Integer, int branch, lua_Integer id) {
       auto step = c.replay_->read(id);
       show(L, branch, checked(L, step, "read"));
@@ -128,6 +169,7 @@ struct Controller::Calls {
     each_branch(L, "abandon", [&](lua_Integer, int, lua_Integer id) {
       auto done = c.replay_->abandon(id);
       checked(L, done, "abandon");
+      if (c.thread_) c.turn_.abandoned.push_back(id);
     });
     return 0;
   }

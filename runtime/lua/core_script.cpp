@@ -87,11 +87,14 @@ core::Script make_script(lua_State *state, int index) {
       if (ended->state() == Fiber::State::done)
         done(script_reply(fn->host.state().get(), *ended, request));
       else if (ended->state() == Fiber::State::cancelled)
-        done(Error{Code::cancelled, "the run is ending", {}});
+        done(Error{Code::cancelled, "cancelled", {}});
       else
         done(Error{
             Code::invalid, "the script failed: " + ended->failure().text + "\n" + ended->failure().traceback, {}});
     });
+    return [weak, fn] {
+      if (auto running = weak.lock(); running && fn->host.scheduler().open()) fn->host.scheduler().cancel(*running);
+    };
   };
 }
 

@@ -76,6 +76,7 @@ Result<Replay::Opened *> Replay::usable(int64_t branch, const char *what) {
 }
 
 Replay::Answer Replay::give(uint32_t stored) {
+  if (stored >= number_.size()) number_.resize(question_.answers.size(), 0);  // a live question has grown
   if (!number_[stored]) {
     given_.push_back(stored);
     number_[stored] = answers();
@@ -115,6 +116,13 @@ Result<> Replay::abandon(int64_t branch) {
   (*found)->abandoned = true;
   note(Action::abandon, branch);
   return Unit{};
+}
+
+Result<bool> Replay::knows(int64_t branch, int64_t times) {
+  auto found = usable(branch, times ? "advanced" : "read");
+  if (!found) return found.error();
+  const Branch &trace = recorded(branch);
+  return trace.tokens != kNotEnded || (times && times <= int64_t{trace.probes} - (*found)->next);
 }
 
 }  // namespace gcop::tts

@@ -41,6 +41,11 @@ class Replay {
   Result<Step> read(int64_t branch);     // to its end
   Result<> abandon(int64_t branch);      // it is not needed any more; a live run stops its request here
 
+  // Whether `times` advances, or with 0 a read, can be answered: a live question (live.hpp) may have to grow first.
+  // Errors as theirs.
+  Result<bool> knows(int64_t branch, int64_t times);
+  uint32_t probed(int64_t branch) const { return opened_[size_t(branch - 1)].next; }  // of an open one
+
   uint32_t limit() const { return static_cast<uint32_t>(order_.size()); }
   uint32_t opened() const { return static_cast<uint32_t>(opened_.size()); }
   int64_t cost() const { return cost_; }

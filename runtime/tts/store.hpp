@@ -17,6 +17,7 @@
 namespace gcop::tts {
 
 // Answers are interned per question: ids from 0, equal ids for equal bytes, and nothing else is said about them.
+constexpr int64_t kNotEnded = -1;  // tokens of a live branch (live.hpp) that goes on
 struct Branch {
   uint32_t first, probes;  // in Question::probes
   int64_t tokens;

@@ -13,6 +13,10 @@ end
 gcop.prompts = behind_checks("gcop.prompts.", require "gcop.prompts")
 gcop.reward.gated = checked("gcop.reward.gated", require "gcop.reward")
 
+local live = require "gcop.tts.live"
+gcop.tts.solve = checked("gcop.tts.solve", live.solve)
+gcop.tts.collect = checked("gcop.tts.collect", live.collect)
+
 local Run, new = require "gcop.run"
 new, Run.new = Run.new, nil
 behind_checks("gcop.Run:", Run)

@@ -181,14 +181,18 @@ TEST_CASE("a core is a function: it may answer at once, later or twice, and fail
   int runs = 0;
   core::Core handle(
       bench.loop, nullptr,
-      [&](const core::Request &request, core::Done done) {
+      [&](const core::Request &request, core::Done done) -> std::function<void()> {
         ++runs;
-        if (request.messages[1].content == "fail") return done(Error{Code::unavailable, "not today", {}});
+        if (request.messages[1].content == "fail") {
+          done(Error{Code::unavailable, "not today", {}});
+          return {};
+        }
         Reply reply;
         reply.text = "script " + request.messages[1].content;
         done(reply);
         reply.text = "again";
         done(reply);
+        return {};
       },
       "script/abc", "scripted");
   const auto replies = call(bench, handle, {ask("x"), ask("fail"), ask("x")});

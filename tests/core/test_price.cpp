@@ -173,6 +173,7 @@ TEST_CASE("a wall clock that is set back changes no latency and loses no call") 
                         Reply reply;
                         reply.text = "yes";
                         done(reply);
+                        return std::function<void()>();
                       },
                       "script", "script", {});
     int left = 5;

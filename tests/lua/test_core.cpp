@@ -60,6 +60,29 @@ TEST_CASE("the store answers what was answered before, also in the next process"
   CHECK(second.all() == "0\ttrue\ttrue\ttrue\ttrue");
 }
 
+TEST_CASE("a script ends when nobody waits for its call any more") {
+  const Ran ran = run(R"(
+    local ended, calls = 0, 0
+    local core = gcop.core { script = function(request)
+      calls = calls + 1
+      local _ <close> = setmetatable({}, { __close = function() ended = ended + 1 end })
+      gcop.sleep(1000)
+      return "late"
+    end }
+    local _, who = gcop.race { function() return core:complete { prompt = "a" } end, function() return core:complete { prompt = "b" } end,
+      function() while calls < 2 do gcop.sleep(0) end end }
+    print(who, calls, ended)
+    local both = { gcop.spawn(function() return core:complete { prompt = "c" } end), gcop.spawn(function() return core:complete { prompt = "c" } end) }
+    while calls < 3 do gcop.sleep(0) end
+    both[1]:cancel()
+    gcop.sleep(0)
+    print(calls, ended)          -- the other one waits for the same call
+    both[2]:cancel()
+    print(calls, ended))");
+  CHECK_MESSAGE(ran.code == 0, ran.message);
+  CHECK(ran.all() == "3\t2\t2\n3\t2\n3\t3");
+}
+
 TEST_CASE("two scripted cores of one place do not answer for each other") {
   Recipe recipe(R"(
     local function make(word) return gcop.core { script = function() return word end } end

@@ -11,11 +11,13 @@ namespace {
 
 Ran run_with_scripts(const std::string &text) {
   Recipe recipe(text);
-  for (const auto &entry : std::filesystem::directory_iterator(std::string(GCOP_SOURCE_DIR) + "/scripts/gcop")) {
+  const std::filesystem::path scripts = GCOP_SOURCE_DIR "/scripts";
+  for (const auto &entry : std::filesystem::recursive_directory_iterator(scripts)) {
+    if (!entry.is_regular_file()) continue;
     std::ifstream in(entry.path(), std::ios::binary);
     std::stringstream file;
     file << in.rdbuf();
-    recipe.files["scripts/gcop/" + entry.path().filename().string()] = file.str();
+    recipe.files["scripts" / entry.path().lexically_relative(scripts)] = file.str();
   }
   return recipe.run();
 }

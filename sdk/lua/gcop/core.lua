@@ -5,6 +5,8 @@
 ---@class gcop.Core
 ---@field name string
 ---@field identity string part of the cache key
+---@field continues boolean it can go on from the start of an answer (`prefix`); of a Lua function it is assumed
+---@field max_tokens integer of an answer, where a call does not say
 ---@field price gcop.Price zeros if it is free
 local Core = {}
 
@@ -57,7 +59,7 @@ local Core = {}
 
 ---@class gcop.core.Options
 ---@field model? string "local:NAME" (a model of recipes/models.toml, a Hugging Face directory or a .gguf file, run here), "openai:NAME", "http://host:port/v1#MODEL" (any server that speaks the OpenAI API), "replay:FILE" (recorded calls)
----@field script? (fun(request: gcop.Request): string|table) a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait
+---@field script? (fun(request: gcop.Request): string|table) a core in Lua: returns the text, or { text =, usage = { input =, output = }, finish = }; it may wait, and ends when its call is cancelled
 ---@field plugin? string another plugin, by name or path
 ---@field config? table the plugin's configuration; with model, added to it
 ---@field template? table<string, boolean|string> of a local model: variables that its chat template reads, as for gcop.guide
