@@ -63,8 +63,9 @@ struct Discovery {
     recipe.files["other.json"] = four_questions();
     recipe.files["start.lua"] = kStart;
     recipe.settings.args = {path("search.json")};
-    recipe.settings.set = {{"start", path("start.lua")}, {"rounds", "2"},      {"proposals", "4"},
-                           {"seeds", "6"},               {"betas", "0.0,1.0"}, {"held_out", path("other.json")}};
+    recipe.settings.set = {{"start", path("start.lua")}, {"rounds", "2"},
+                           {"proposals", "4"},           {"seeds", "6"},
+                           {"betas", "0.0,1.0"},         {"held_out", path("other.json")}};
   }
   std::string path(const std::string &name) { return (recipe.folder() / name).string(); }
   json report() { return json::parse(text_of(recipe.folder() / "out/report.json")); }
@@ -94,8 +95,7 @@ local lucky = { { e(3, 40, { { 2, 20 }, { 1, 20 } }) } }
 print(curve.mean_gain(better, base), curve.mean_gain(base, base), curve.mean_gain(lucky, base))
 local low, high = table.unpack(curve.interval(lucky, base, "test", 400))
 print(low, high))");
-  CHECK(ran.all() ==
-        "nil\n0.500\n0.600\n0.700\n0.600\n0.0167\n0.5\t0.0\t0.25\n0.0\t0.5");
+  CHECK(ran.all() == "nil\n0.500\n0.600\n0.700\n0.600\n0.0167\n0.5\t0.0\t0.25\n0.0\t0.5");
 }
 
 TEST_CASE("mutants differ in numbers only, and are the same for the same draw") {
@@ -148,9 +148,10 @@ TEST_CASE("the recipe finds what is better, keeps what it tried, and looks at he
 
   // Again in the same folder: the same, and nothing is measured a second time.
   auto &text = discovery.recipe.files["recipe.lua"];
-  text = "local real, measured = gcop.tts.evaluate, 0\n"
-         "gcop.tts.evaluate = function(o) measured = measured + 1 return real(o) end\n" +
-         text + "\nprint('measured ' .. measured)";
+  text =
+      "local real, measured = gcop.tts.evaluate, 0\n"
+      "gcop.tts.evaluate = function(o) measured = measured + 1 return real(o) end\n" +
+      text + "\nprint('measured ' .. measured)";
   const Ran again = discovery.recipe.run();
   REQUIRE_MESSAGE(again.code == 0, again.message);
   CHECK(again.printed.back() == "measured 0");
@@ -214,9 +215,10 @@ print(#prompts, last:find "secret", last:find("gain +", 1, true) ~= nil, last:fi
 TEST_CASE("a proposer that costs more than the budget ends the run, resumable") {
   Discovery discovery;
   auto &text = discovery.recipe.files["recipe.lua"];
-  text = "local make = gcop.core\ngcop.core = function(o) return make { script = function() return 'nothing' end, "
-         "max_tokens = 1000, price = { input = 10, output = 10 } } end\n" +
-         text;
+  text =
+      "local make = gcop.core\ngcop.core = function(o) return make { script = function() return 'nothing' end, "
+      "max_tokens = 1000, price = { input = 10, output = 10 } } end\n" +
+      text;
   discovery.recipe.settings.set["proposer"] = "a model";
   discovery.recipe.settings.set["budget_usd"] = "0.001";
   const Ran ran = discovery.recipe.run();
@@ -228,10 +230,12 @@ TEST_CASE("options that make no sense end the run before anything is measured") 
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.args = {"nowhere.json"}; }), "'nowhere.json' cannot be read"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["held_out"] = d.path("search.json"); }),
             "search.json is searched; it cannot be held out too"));
-  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["betas"] = "0.5,0.5"; }), "betas must rise; 0.5 comes after 0.5"));
+  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["betas"] = "0.5,0.5"; }),
+            "betas must rise; 0.5 comes after 0.5"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["rounds"] = "0"; }), "must be 1 or more"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["start"] = "nobody"; }), "there is no controller 'nobody'"));
-  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["isolation"] = "none"; }), "isolation is 'none'; it must be jail or process"));
+  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["isolation"] = "none"; }),
+            "isolation is 'none'; it must be jail or process"));
   CHECK(has(wrong([](Discovery &d) {
               d.recipe.files["search.json"] = json::array({json::parse(four_questions())[0]}).dump();
             }),

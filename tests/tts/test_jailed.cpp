@@ -33,7 +33,8 @@ std::string refusal(const std::string &controller, const std::string &options = 
   Recipe recipe("");
   recipe.files["store.json"] = kStore;
   recipe.files["recipe.lua"] = "local store = assert(gcop.tts.store('" + (recipe.folder() / "store.json").string() +
-                               "'))\nlocal text = " + quoted(controller) + "\n"
+                               "'))\nlocal text = " + quoted(controller) +
+                               "\n"
                                "local e, err = gcop.tts.evaluate { store = store, text = text, " +
                                options +
                                " }\nprint(e and 'no error' or err.code .. ': ' .. err.message)\n"
@@ -154,15 +155,18 @@ TEST_CASE("hostile texts are contained, and fail") {
   CHECK(has(refusal(nested), "invalid: controller: C stack overflow"));
   CHECK(has(refusal("\x1bLua"), "attempt to load a binary chunk"));
   CHECK(has(refusal(std::string("return function()\0 end", 22)), "invalid: controller:1: "));
-  for (const char *reach : {"env.gold_answer .. ''", "env.store.questions[1]", "env.replay:grade(1)", "io.open('store.json')",
-                            "require('gcop')", "debug.getregistry()", "getmetatable(env).__index", "load('return 1')()",
-                            "params.gold .. ''", "_G.x", "os.exit(0)"})
+  for (const char *reach :
+       {"env.gold_answer .. ''", "env.store.questions[1]", "env.replay:grade(1)", "io.open('store.json')",
+        "require('gcop')", "debug.getregistry()", "getmetatable(env).__index", "load('return 1')()",
+        "params.gold .. ''", "_G.x", "os.exit(0)"})
     CHECK_MESSAGE(has(refusal(body(std::string("return ") + reach)), "invalid: controller:2: attempt to"), reach);
   CHECK(has(refusal(body("math.max = function() return 1 end")), "'max' would be global"));
   CHECK(has(refusal(body("env.vote = function() return 1 end")), "attempt to index a gcop.Env value"));
   CHECK(has(refusal(body("string.format = nil")), "'format' would be global"));
-  CHECK(has(refusal(body("env:open().id = 99\nlocal b = { id = 99 } env:read(b) return b.answer")), "branch 99 cannot be read"));
-  CHECK(has(refusal(body("for i = 1, 1e6 do env:trace('x', 'y', i) end\nreturn 1"), "seeds = 1, traces = 1"), "returned 1"));
+  CHECK(has(refusal(body("env:open().id = 99\nlocal b = { id = 99 } env:read(b) return b.answer")),
+            "branch 99 cannot be read"));
+  CHECK(has(refusal(body("for i = 1, 1e6 do env:trace('x', 'y', i) end\nreturn 1"), "seeds = 1, traces = 1"),
+            "returned 1"));
 }
 
 TEST_CASE("a process that takes long is ended; slow and honest ones are not") {
@@ -172,9 +176,12 @@ TEST_CASE("a process that takes long is ended; slow and honest ones are not") {
 }
 
 TEST_CASE("a text is cancelled when the one who waits for it gives up") {
-  const Ran ran = evaluate("", "local slow = 'return function(env) for i = 1, 4000000 do end local b = env:open() env:read(b) return b.answer end'\n"
-                               "local _, who = gcop.race { function() return gcop.tts.evaluate { store = store, text = slow, "
-                               "seeds = 100000, cpu_s = 600 } end,\n function() gcop.sleep(0.1) end }\nprint(who)");
+  const Ran ran =
+      evaluate("",
+               "local slow = 'return function(env) for i = 1, 4000000 do end local b = env:open() env:read(b) return "
+               "b.answer end'\n"
+               "local _, who = gcop.race { function() return gcop.tts.evaluate { store = store, text = slow, "
+               "seeds = 100000, cpu_s = 600 } end,\n function() gcop.sleep(0.1) end }\nprint(who)");
   CHECK_MESSAGE(ran.code == 0, ran.message);
   CHECK(ran.all() == "2");
 }
@@ -231,21 +238,22 @@ TEST_CASE("forged results are refused: what a process says it did is done again,
   REQUIRE(good.solved.size() == 2);
   CHECK(good.solved[0].cost + good.solved[1].cost > 0);
 
-  const std::string not_ours = "forged: what its process wrote is not what a controller's process writes (question 1, shuffle ";
-  CHECK(forged(honest(0) + honest(1)).failed == not_ours + "2)");                           // no end
-  CHECK(forged(honest(0) + end).failed == not_ours + "1)");                                 // one shuffle is missing
-  CHECK(forged(honest(0) + honest(1) + honest(1) + end).failed == not_ours + "2)");         // one too many
-  CHECK(forged(honest(0) + honest(1) + end + "x").failed == not_ours + "2)");               // something behind the end
+  const std::string not_ours =
+      "forged: what its process wrote is not what a controller's process writes (question 1, shuffle ";
+  CHECK(forged(honest(0) + honest(1)).failed == not_ours + "2)");                    // no end
+  CHECK(forged(honest(0) + end).failed == not_ours + "1)");                          // one shuffle is missing
+  CHECK(forged(honest(0) + honest(1) + honest(1) + end).failed == not_ours + "2)");  // one too many
+  CHECK(forged(honest(0) + honest(1) + end + "x").failed == not_ours + "2)");        // something behind the end
   CHECK(forged("").failed == not_ours + "0)");
-  CHECK(forged("s\xff\xff\xff\xff").failed == not_ours + "0)");                             // a frame that is not all there
-  CHECK(forged(frame(lua::inside::kSolved, "x")).failed == not_ours + "0)");                // no answer in it
-  CHECK(forged(solved(1, "")).failed == not_ours + "0)");                                   // an answer that nobody gave
+  CHECK(forged("s\xff\xff\xff\xff").failed == not_ours + "0)");               // a frame that is not all there
+  CHECK(forged(frame(lua::inside::kSolved, "x")).failed == not_ours + "0)");  // no answer in it
+  CHECK(forged(solved(1, "")).failed == not_ours + "0)");                     // an answer that nobody gave
   CHECK(forged(solved(0, honest(0).substr(9))).failed == not_ours + "0)");
   CHECK(forged(solved(2, honest(0).substr(9))).failed == not_ours + "0)");
-  CHECK(forged(solved(1, std::string("\x06", 1))).failed == not_ours + "0)");               // reads what is not open
-  CHECK(forged(solved(1, std::string("\x00\x06\x06", 3))).failed == not_ours + "0)");       // reads it twice
-  CHECK(forged(solved(1, std::string(5, '\x00') + "\x06")).failed == not_ours + "0)");      // opens five of four
-  CHECK(forged(solved(1, "\xff\xff\xff\xff\xff")).failed == not_ours + "0)");               // no number
+  CHECK(forged(solved(1, std::string("\x06", 1))).failed == not_ours + "0)");           // reads what is not open
+  CHECK(forged(solved(1, std::string("\x00\x06\x06", 3))).failed == not_ours + "0)");   // reads it twice
+  CHECK(forged(solved(1, std::string(5, '\x00') + "\x06")).failed == not_ours + "0)");  // opens five of four
+  CHECK(forged(solved(1, "\xff\xff\xff\xff\xff")).failed == not_ours + "0)");           // no number
   CHECK(forged(frame(lua::inside::kTrace, "no JSON") + honest(0)).failed == not_ours + "0)");
   CHECK(forged(honest(0) + frame(lua::inside::kFailed, "oops")).failed == "oops (question 1, shuffle 1)");
   CHECK(forged(honest(0) + frame(lua::inside::kFailed, "oops")).solved.size() == 1);
@@ -270,5 +278,6 @@ TEST_CASE("how a process ended is told, with its limits") {
   CHECK(has(with(GCOP_CELL_OUTPUT, 0, ""), "its process wrote more than any controller needs to"));
   CHECK(has(with(0, 3, "std::bad_alloc\n"), "its process ended with exit code 3 before it was done: std::bad_alloc"));
   jail.status = GCOP_UNSUPPORTED;
-  CHECK(has(with(0, 0, "no bwrap"), "no bwrap. Only isolation = \"process\" runs a controller that a model wrote without a jail"));
+  CHECK(has(with(0, 0, "no bwrap"),
+            "no bwrap. Only isolation = \"process\" runs a controller that a model wrote without a jail"));
 }

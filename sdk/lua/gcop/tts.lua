@@ -43,10 +43,10 @@ function gcop.tts.store(path) end
 ---@return table question { question, gold_answer, probe_freq, tokens }; tokens of all branches together
 function ReplayStore:question(number) end
 
---- The text of a controller.
+--- The text of a controller, if it compiles.
 ---@param controller string a Lua file, or a module such as "gcop.tts.cmc"
 ---@return string? text
----@return gcop.Error? err there is no such file
+---@return gcop.Error? err there is no such file, or the line where it does not compile
 function gcop.tts.source(controller) end
 
 ---@class gcop.tts.evaluate.Options
