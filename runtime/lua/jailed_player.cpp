@@ -131,8 +131,8 @@ std::vector<tts::Solved> JailedPlayer::play(uint64_t first, uint64_t count, std:
     const bool all = solved.size() == count * questions;
     if (kind == kEnd && all && rest.empty()) return solved;
     if (all) break;
-    if (kind == kFailed) {
-      failed = invalid(std::string(bytes.substr(0, 2000)) + tts::place_of(q, seed));
+    if (kind == kFailed || (kind == kRefused && solved.empty())) {
+      failed = invalid(std::string(bytes.substr(0, 2000)) + (kind == kFailed ? tts::place_of(q, seed) : ""));
       return solved;
     }
     if (kind == kTrace) {

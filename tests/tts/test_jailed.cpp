@@ -150,6 +150,8 @@ TEST_CASE("hostile texts are contained, and fail") {
   CHECK(has(refusal(body("return ('%0999999999d'):format(1)")), "invalid: controller:"));
   CHECK(has(refusal(body("local function f(n) return 1 + f(n + 1) end\nreturn f(1)")), "stack overflow"));
   CHECK(has(refusal(std::string(10 << 20, ' ')), "the text has 10485760 bytes; at most 262144 are read"));
+  CHECK(refusal("return function(env)\n  oops(") ==
+        "invalid: controller:2: unexpected symbol near <eof>");  // of the text, not of a question
   std::string nested = "return ";
   for (int i = 0; i < 100'000; ++i) nested += "(";
   CHECK(has(refusal(nested), "invalid: controller: C stack overflow"));
@@ -257,6 +259,8 @@ TEST_CASE("forged results are refused: what a process says it did is done again,
   CHECK(forged(frame(lua::inside::kTrace, "no JSON") + honest(0)).failed == not_ours + "0)");
   CHECK(forged(honest(0) + frame(lua::inside::kFailed, "oops")).failed == "oops (question 1, shuffle 1)");
   CHECK(forged(honest(0) + frame(lua::inside::kFailed, "oops")).solved.size() == 1);
+  CHECK(forged(frame(lua::inside::kRefused, "oops")).failed == "oops");
+  CHECK(forged(honest(0) + frame(lua::inside::kRefused, "oops")).failed == not_ours + "1)");
 
   lua::Traces traces{1, {}, {}};
   jail.out = frame(lua::inside::kTrace, R"([{"event":"it is right","correct":true}])") + honest(0) + honest(1) + end;

@@ -42,15 +42,15 @@ void write_all(std::string &out) {
 
 // True if all were solved.
 bool solve(const tts::Store &store, const nlohmann::json &job, std::string &out) {
-  const auto failed = [&out](const std::string &why) {
-    lua::inside::put_frame(out, lua::inside::kFailed, why);
+  const auto failed = [&out](lua::inside::Frame kind, const std::string &why) {
+    lua::inside::put_frame(out, kind, why);
     return false;
   };
   const uint64_t first = job.at("first"), count = job.at("count"), traced = job.at("traced");
   lua::Traces traces{traced, {}, {}};
   const std::atomic<bool> never{false};
   auto controller = lua::Controller::make(job.at("text"), job.at("name"), job.at("params"), never, &traces);
-  if (!controller) return failed(controller.error().message);
+  if (!controller) return failed(lua::inside::kRefused, controller.error().message);
   std::string actions;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     const auto order = tts::shuffled(seed, store.branches);
@@ -59,7 +59,7 @@ bool solve(const tts::Store &store, const nlohmann::json &job, std::string &out)
       actions.clear();
       replay.record(&actions);
       auto answer = (*controller)->solve(replay, seed, q);
-      if (!answer) return failed(answer.error().message);
+      if (!answer) return failed(lua::inside::kFailed, answer.error().message);
       for (const auto &[at, row] : traces.rows)
         lua::inside::put_frame(out, lua::inside::kTrace, lua::dump_json(row.at("events")));
       traces.rows.clear();
