@@ -32,8 +32,20 @@ function Search.new(o)
   return self
 end
 
--- Evaluates a text with every setting on every store: by store, by setting. nil and why, if one of them fails or a higher
--- setting spends less than a lower one.
+-- Why a controller's knob is none: a higher setting spends less than a lower one.
+function Search:not_monotone(measured)
+  local before
+  for b, beta in ipairs(self.betas) do
+    local cost = 0
+    for s in ipairs(measured) do cost = cost + measured[s][b].cost_total end
+    if before and cost < before then
+      return ("its budget is not monotone: beta %s spends %d tokens, beta %s only %d"):format(self.betas[b - 1], before, beta, cost)
+    end
+    before = cost
+  end
+end
+
+-- Evaluates a text with every setting on every store: by store, by setting. nil and why, if one of them fails.
 function Search:measure(text, name, set, traced)
   local items = {}
   for s, store in ipairs(set.stores) do
@@ -57,13 +69,6 @@ function Search:measure(text, name, set, traced)
   for i, e in ipairs(results) do
     if e.failed then return nil, e.failed end
     measured[items[i].s][items[i].b] = e
-  end
-  for b = 2, #self.betas do
-    local below, above = 0, 0
-    for s = 1, #set.stores do below, above = below + measured[s][b - 1].cost_total, above + measured[s][b].cost_total end
-    if above < below then
-      return nil, ("its budget is not monotone: beta %s spends %d tokens, beta %s only %d"):format(self.betas[b - 1], below, self.betas[b], above)
-    end
   end
   return measured
 end
@@ -114,7 +119,8 @@ function Search:judge(round, proposals, on_each)
     else
       self.by_text[c.text] = c
       c.measured, c.why = self:kept(c.text, c.id, "search", self.set, self.betas[(#self.betas + 1) // 2])
-      if c.measured then
+      c.why = c.why or self:not_monotone(c.measured)
+      if not c.why then
         c.gain = curve.mean_gain(c.measured, self.start.measured)
         c.score = c.gain - per_line * math.min(most_lines, new_lines(c.text, self.start.text))
       end
@@ -142,7 +148,7 @@ function Search:archive(c)
   if c.text then gcop.files.write(folder .. "controller.lua", c.text) end
   local result = { id = c.id, round = c.round, origin = c.origin, parent = c.parent, failed = c.why, gain = c.gain, score = c.score }
   if c.measured then
-    result.curves = {}
+    result.curves = gcop.json.array()
     for s, store in ipairs(self.set.stores) do
       local points = gcop.json.array()
       for b, e in ipairs(c.measured[s]) do
