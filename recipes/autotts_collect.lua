@@ -8,7 +8,7 @@
 --           --set controller=mine.lua evaluates on it. `branch` b of question q is the core's sample b - 1
 --   killed  ./dev run --resume runs/... goes on: no answered call is paid again, and the store is the same to the byte
 --   change  prompt and probe below; `answer`, which reads an answer out of a text: any Lua function will do
-local number = require "gcop.tts.number"
+local number, expect = require "gcop.tts.number", require "gcop.tts.expect"
 local option = gcop.option
 local core_name = option("core", "local:qwen2.5-coder-0.5b-instruct", "the core that is recorded")
 local key_env = option("key_env", "", "environment variable that holds the key of a core at a URL")
@@ -47,14 +47,7 @@ local core = gcop.core { model = core_name, temperature = temperature, max_token
   key_env = key_env ~= "" and key_env or nil, price = next(price) and price or nil }
 gcop.store.set_budget(budget)
 
-do   -- at most: every trace as long as it may be
-  local n, steps = #tasks * branches, core.continues and math.ceil(max_tokens / interval) or 1
-  local tokens_in = n * (200 * (2 * steps - 1) + interval * steps * (steps - 1))
-  local tokens_out = n * (max_tokens + probe.max_tokens * (steps - 1))
-  local seconds = core_name:find "^local:" and tokens_out / 80 or 0   -- a 0.5B core on 2 CPU cores
-  gcop.plan { stage = "collect", role = "core", calls = n * (2 * steps - 1), tokens_in = tokens_in, tokens_out = tokens_out,
-    usd = (tokens_in * core.price.input + tokens_out * core.price.output) / 1e6 + core.price.hour * seconds / 3600, seconds = seconds }
-end
+expect(core, core_name, "collect", #tasks * branches, { interval = interval, max_tokens = max_tokens, probe_tokens = probe.max_tokens })
 
 local began, pairs_left = gcop.clock(), {}
 for _, task in ipairs(tasks) do

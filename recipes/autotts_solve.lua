@@ -6,7 +6,7 @@
 --
 --   needs   nothing but this machine; another core: --set core=openai:gpt-4o-mini (key in OPENAI_API_KEY)
 --   change  prompt, probe and `answer` below are for questions whose answers are numbers
-local number = require "gcop.tts.number"
+local number, expect = require "gcop.tts.number", require "gcop.tts.expect"
 local option = gcop.option
 local tasks_file = option("tasks", "", "task file whose answers are numbers, as GSM8K's rows; instead of a question")
 local count = option("count", 3, "how many of its tasks, from the first")
@@ -30,9 +30,9 @@ end
 if #asked == 0 then error("autotts_solve needs a question, or --set tasks=FILE", 0) end
 local core = gcop.core { model = core_name, temperature = temperature, max_tokens = max_tokens }
 gcop.store.set_budget(budget)
+expect(core, core_name, "solve", #asked * branches, { interval = interval, max_tokens = max_tokens, probe_tokens = 12 })
 
-print "| question | answer | right | tokens | answers sampled | to their end | given up | seconds |\n|---|---|---|---|---|---|---|---|"
-for _, task in ipairs(asked) do
+for i, task in ipairs(asked) do
   local began = gcop.clock()
   local solved, err = gcop.tts.solve {
     core = core, controller = controller, params = params, branches = branches, interval = interval, ahead = ahead,
@@ -47,6 +47,7 @@ for _, task in ipairs(asked) do
     if branch.abandoned then abandoned = abandoned + 1 end
   end
   local right = task.answer and (number("#### " .. task.answer) == solved.answer and "yes" or "no, " .. task.answer) or ""
+  if i == 1 then print "| question | answer | right | tokens | answers sampled | to their end | given up | seconds |\n|---|---|---|---|---|---|---|---|" end
   print(("| %s | %s | %s | %d | %d | %d | %d | %.1f |"):format((task.prompt:sub(1, 40):gsub("[|\n]", " ")), solved.answer, right, solved.cost,
     solved.opened, ended, abandoned, gcop.clock() - began))
 end
