@@ -9,11 +9,11 @@
 namespace gcop::lua::inside {
 
 enum Frame : char {
-  kTrace = 't',   // JSON: the events of the question that the next kSolved is about
-  kSolved = 's',  // uint32: the answer; then what was done, as tts::Replay::record() writes it
-  kRefused = 'r', // why the text is no controller: the only frame
-  kFailed = 'f',  // why the next question could not be solved: the last frame
-  kEnd = 'z'      // all were solved: the last frame
+  kTrace = 't',    // JSON: the events of the question that the next kSolved is about
+  kSolved = 's',   // uint32: the answer; then what was done, as tts::Replay::record() writes it
+  kRefused = 'r',  // why the text is no controller: the only frame
+  kFailed = 'f',   // why the next question could not be solved: the last frame
+  kEnd = 'z'       // all were solved: the last frame
 };
 
 inline void put_frame(std::string &out, Frame kind, std::string_view bytes) {
