@@ -36,6 +36,12 @@ function headline() {
     const count = name => new Set(evaluated.map(e => e[name])).size, plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
     document.getElementById("headline").textContent = `${plural(count("method"), "controller")} on ${plural(count("store"), "store")} of recorded traces`;
   }
+  const search = report.discovery, first = search && (search.held_out || [])[0];
+  if (search && !row) {
+    const tried = (search.rounds || []).reduce((t, r) => t + r.proposals, 0);
+    document.getElementById("headline").textContent = search.chosen === "start" ? `None of ${tried} proposals is above ${search.start}`
+      : `${search.chosen}, of ${tried} proposals: ${first && isNumber(first.gain) ? `${signed(first.gain, 2)} points above ${search.start} on ${first.label}` : `it failed on held-out data`}`;
+  }
   if (!row) return;
   const of = name => { const s = systems.find(x => x.name === name); return s && (slice === "all" ? s.mean : s.slices && s.slices[slice] && s.slices[slice].mean); };
   const where = slice === "house" ? "house-convention tasks" : "tasks";
