@@ -33,16 +33,28 @@ local function load_all(paths)
   return stores
 end
 local stores = load_all(gcop.args)
-if gcop.checking or gcop.planning then load_all(held_out) end
-for _, path in ipairs(held_out) do
-  for _, given in ipairs(gcop.args) do
-    if path == given then error(path .. " is searched; it cannot be held out too", 0) end
-  end
+-- By what is in a store: another path to the same traces holds nothing out.
+local function content(store)
+  local parts = {}
+  for q = 1, store.questions do parts[q] = store:question(q) end
+  return gcop.sha256(gcop.json.encode(parts))
+end
+local searched_stores, others = {}, load_all(held_out)
+for _, store in ipairs(stores) do
+  local what = content(store)
+  if searched_stores[what] then error(("%s and %s hold the same traces"):format(searched_stores[what], store.path), 0) end
+  searched_stores[what] = store.path
+end
+for _, store in ipairs(others) do
+  local same = searched_stores[content(store)]
+  if same then error(("%s holds the traces of %s, which is searched; it cannot be held out too"):format(store.path, same), 0) end
 end
 for i = 2, #betas do
   if not (betas[i] > betas[i - 1]) then error(("betas must rise; %s comes after %s"):format(betas[i], betas[i - 1]), 0) end
 end
 if isolation ~= "jail" and isolation ~= "process" then error(("isolation is '%s'; it must be jail or process"):format(isolation), 0) end
+if not (cpu_s >= 0.01 and cpu_s <= 3600) then error(("cpu_s is %s; it must be 0.01 to 3600"):format(cpu_s), 0) end
+if seeds > 1000000 then error("seeds is " .. seeds .. "; it must be at most 1000000", 0) end
 if rounds < 1 or proposals < 0 or seeds < 1 then error("rounds and seeds must be 1 or more, proposals 0 or more", 0) end
 if proposals == 0 then proposals = proposer == "mutation" and 48 or 4 end
 
@@ -60,12 +72,13 @@ if #half == 0 then error(stores[1].path .. " has one question; half of them is t
 local propose
 if proposer == "mutation" then
   propose = require "gcop.discovery.mutation".propose
+  gcop.plan { stage = "discover", calls = 0, seconds = 0.7 * rounds * proposals }
 else
   local core, model = gcop.core { model = proposer, temperature = temperature, max_tokens = max_tokens }, require "gcop.discovery.model"
   gcop.store.set_budget(budget)
   local calls = rounds * proposals
   gcop.plan { stage = "discover", role = "proposer", calls = calls, tokens_in = 12000 * calls, tokens_out = 2500 * calls,
-    usd = calls * (12000 * core.price.input + 2500 * core.price.output) / 1e6 }
+    usd = calls * (12000 * core.price.input + 2500 * core.price.output) / 1e6, seconds = proposer:find "^local:" and 90 * calls or 0 }
   propose = function(search, round, n) return model.propose(search, core, round, n) end
 end
 local search = Search.new { stores = stores, questions = half, first_seed = 0, seeds = seeds, betas = betas, start = start, cpu_s = cpu_s, isolation = isolation }
@@ -124,7 +137,7 @@ else
     show(best, where, result.measured, set)
   end
   compare("other questions and shuffles of the searched stores", " (held out)", { stores = stores, questions = rest, first_seed = seeds, seeds = seeds })
-  for _, store in ipairs(load_all(held_out)) do
+  for _, store in ipairs(others) do
     local all = {}
     for q = 1, store.questions do all[q] = q end
     compare(store.path:match "[^/]+$" .. ", all questions, other shuffles", " (held out)", { stores = { store }, questions = all, first_seed = seeds, seeds = seeds })

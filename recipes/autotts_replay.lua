@@ -4,23 +4,28 @@
 local option = gcop.option
 local seeds = option("seeds", 100, "shuffles of the branches")
 local controller = option("controller", "", "a Lua file or module to evaluate, instead of the published methods")
-local params = option("params", {}, "its settings: a JSON list of tables, one evaluation each")
+local params = option("params", {}, "its settings: a JSON list of tables, one evaluation each; or one table")
 
-local settings = {   -- the paper's, by the names its code has for them
-  { method = "MajorityVote", controller = "gcop.tts.sc", params = { max_samples = 64 } },
-  { method = "ASC", controller = "gcop.tts.asc", params = { max_samples = 64, threshold = 0.95 } },
-  { method = "ESC", controller = "gcop.tts.esc", params = { max_samples = 64, window_size = 8 } },
-  { method = "Parallel_Probe", controller = "gcop.tts.parallel_probe", params = { num_chains = 64, T = 40, prune_patience = 7, warm_up = 15 } },
+if seeds < 1 then error("seeds is " .. seeds .. "; it must be 1 or more", 0) end
+if type(params) ~= "table" then error("params must be a JSON list of tables, or one table", 0) end
+if next(params) and controller == "" then error("params are for --set controller=FILE; the published methods have theirs", 0) end
+
+local settings = {   -- the paper's, by the names its code has for them; needs: branches
+  { method = "MajorityVote", controller = "gcop.tts.sc", params = { max_samples = 64 }, needs = 64 },
+  { method = "ASC", controller = "gcop.tts.asc", params = { max_samples = 64, threshold = 0.95 }, needs = 64 },
+  { method = "ESC", controller = "gcop.tts.esc", params = { max_samples = 64, window_size = 8 }, needs = 64 },
+  { method = "Parallel_Probe", controller = "gcop.tts.parallel_probe", params = { num_chains = 64, T = 40, prune_patience = 7, warm_up = 15 }, needs = 64 },
 }
 for _, beta in ipairs { 0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0 } do
-  settings[#settings + 1] = { method = "CMC", controller = "gcop.tts.cmc", params = { beta = beta } }
+  settings[#settings + 1] = { method = "CMC", controller = "gcop.tts.cmc", params = { beta = beta }, needs = 4 + 60 * beta }
 end
 if controller ~= "" then
   local _, wrong = gcop.tts.source(controller)
   if wrong then error(wrong.message, 0) end
   settings = {}
-  for i, one in ipairs(#params > 0 and params or { {} }) do
-    settings[i] = { method = controller:match "([^/]+)%.lua$" or controller, controller = controller, params = one }
+  for i, one in ipairs(#params > 0 and params or { params }) do
+    if type(one) ~= "table" then error("params must be a JSON list of tables, or one table", 0) end
+    settings[i] = { method = controller:match "([^/]+)%.lua$" or controller, controller = controller, params = one, needs = 0 }
   end
 end
 if #gcop.args == 0 then error("autotts_replay needs at least one replay store: the path of a JSON file", 0) end
@@ -45,11 +50,18 @@ for _, path in ipairs(gcop.args) do
   if store then stores[#stores + 1] = store else failure(path, err) end
 end
 if #failed > 0 and (#stores == 0 or gcop.checking or gcop.planning) then error(table.concat(failed, "\n"), 0) end
+gcop.plan { stage = "evaluate", calls = 0 }
+if gcop.planning or gcop.checking then return end
 for _, store in ipairs(stores) do
   print(("\n%s: %d questions, %d branches each, %d shuffles"):format(store.path, store.questions, store.branches, seeds))
   print "| method | settings | accuracy | as values | thousand tokens per question | seconds |\n|---|---|---|---|---|---|"
   for _, setting in ipairs(settings) do
-    local e, err = gcop.tts.evaluate { store = store, controller = setting.controller, params = setting.params, seeds = seeds }
+    local e, err
+    if setting.needs > store.branches then
+      print(("| %s | %s | left out: it may open %d branches | | | |"):format(setting.method, shown(setting.params), setting.needs))
+      goto continue
+    end
+    e, err = gcop.tts.evaluate { store = store, controller = setting.controller, params = setting.params, seeds = seeds }
     if e then
       print(("| %s | %s | %.2f %% | %.2f %% | %.1f | %.2f |"):format(setting.method, shown(setting.params), 100 * e.correct_total / e.solves,
         100 * e.normalised_correct / e.solves, e.cost_total / e.solves / 1000, e.seconds))
@@ -58,6 +70,7 @@ for _, store in ipairs(stores) do
     else
       failure(setting.method .. " " .. shown(setting.params), err)
     end
+    ::continue::
   end
 end
 

@@ -28,6 +28,9 @@ if tasks_file ~= "" then
   end
 end
 if #asked == 0 then error("autotts_solve needs a question, or --set tasks=FILE", 0) end
+for name, n in pairs { branches = branches, interval = interval, max_tokens = max_tokens } do
+  if n < 1 then error(("%s is %d; it must be 1 or more"):format(name, n), 0) end
+end
 local core = gcop.core { model = core_name, temperature = temperature, max_tokens = max_tokens }
 gcop.store.set_budget(budget)
 expect(core, core_name, "solve", #asked * branches, { interval = interval, max_tokens = max_tokens, probe_tokens = 12 })

@@ -271,7 +271,7 @@ const Module tts_module = {
     "pairs "
     "in sorted order, assert, error), `gcop.Env`, and nothing else: globals are read-only, the text is run anew for "
     "each "
-    "question, and one question may take 50 million steps and 64 MiB.",
+    "question, and one question may take 50 million steps, 20 s of CPU time and 64 MiB.",
     {{"gcop.ReplayStore",
       "Recorded traces: questions, each with equally many branches.",
       {{"path", "string", "as given"}, {"questions", "integer", "how many"}, {"branches", "integer", "of a question"}}},

@@ -54,11 +54,26 @@ void Controller::leave(lua_State *L, lua_Debug *) {
   lua_error(L);
 }
 
+void Controller::too_long(lua_State *L, lua_Debug *at) {
+  const auto &self = **static_cast<Controller **>(lua_getextraspace(L));
+  lua_getinfo(L, "Sl", at);
+  push(L,
+       fmt::format("{}:{}: {}", at->short_src, at->currentline,
+                   self.cancelled_ ? std::string("cancelled")
+                                   : fmt::format("more than {} s of CPU time for one question; does it loop for ever?",
+                                                 kMostTicks / 100)));
+  lua_error(L);
+}
+
 void Controller::tick(void *self) {  // in a signal handler, on the controller's thread
   auto &c = *static_cast<Controller *>(self);
-  if (!c.trying_) return;
+  if (!c.replay_) return;
   c.ticked_ = c.ticked_ + 1;
-  if (c.ticked_ >= 2) lua_sethook(c.L_, leave, LUA_MASKCOUNT, 1);
+  if (c.trying_) {
+    if (c.ticked_ >= 2) lua_sethook(c.L_, leave, LUA_MASKCOUNT, 1);
+  } else if (c.ticked_ >= kMostTicks || c.cancelled_) {  // few steps can be long ones: functions of the library
+    lua_sethook(c.L_, too_long, LUA_MASKCOUNT, 1);
+  }
 }
 
 int Controller::run(lua_State *L) {
@@ -96,7 +111,9 @@ int Controller::ran(lua_State *L, int, lua_KContext) {
 }
 
 std::string Controller::failure(lua_State *L, int status) {
-  std::string text = error_text(L, -1);
+  std::string text = lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER
+                         ? error_text(L, -1)
+                         : fmt::format("{}: raised a {}; raise a text", name_, luaL_typename(L, -1));
   if (status == LUA_ERRMEM)
     text = fmt::format("{}: holds more than {} MiB of memory", name_, kMostControllerMemory >> 20);
   lua_settop(L, 0);
@@ -157,6 +174,7 @@ Result<Replay::Answer> Controller::solve(Replay &replay, uint64_t seed, uint32_t
   if (left_) {
     lua_settop(L_, 0);
     replay.restart();
+    ticked_ = 0;
     lua_sethook(L_, count_steps, LUA_MASKCOUNT, kHookEvery);
     status = call(replay);
   }

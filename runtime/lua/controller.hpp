@@ -33,6 +33,7 @@ Result<std::pair<std::string, std::string>> controller_text(Host &host, const st
 constexpr size_t kMostControllerText = 256 << 10;
 constexpr int64_t kMostSteps = 50'000'000;  // VM instructions for one question
 constexpr int kHookEvery = 100'000;         // of which the bound is looked at; some milliseconds
+constexpr int kMostTicks = 2'000;           // of 10 ms of CPU time, for one question
 constexpr size_t kMostControllerMemory = 64 << 20;
 constexpr size_t kMostTrace = 1 << 20;  // bytes of JSON for one question
 
@@ -75,6 +76,7 @@ class Controller final : public tts::Solver {
   static void *allocate(void *ud, void *p, size_t old_size, size_t new_size);
   static void count_steps(lua_State *L, lua_Debug *);
   static void leave(lua_State *L, lua_Debug *);
+  static void too_long(lua_State *L, lua_Debug *);
   static void tick(void *self);
   void begin(tts::Replay &replay);
   int call(tts::Replay &replay);

@@ -1,4 +1,6 @@
 // The state that a controller's text runs in: what it can reach, and in which order.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "lua/bind.hpp"
@@ -81,6 +83,53 @@ int pairs(lua_State *L) {
   return 1;
 }
 
+// Values without a text of their own are named by their type: an address differs between processes.
+bool has_text(lua_State *L, int index) {
+  const int type = lua_type(L, index);
+  return type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TSTRING;
+}
+
+int tostring(lua_State *L) {
+  luaL_checkany(L, 1);
+  if (has_text(L, 1))
+    luaL_tolstring(L, 1, nullptr);
+  else
+    lua_pushstring(L, luaL_typename(L, 1));
+  return 1;
+}
+
+int format(lua_State *L) {  // upvalue: the library's
+  const std::string_view pattern = lua_type(L, 1) == LUA_TSTRING ? view(L, 1) : std::string_view();
+  for (size_t at = pattern.find('%'); at < pattern.size(); at = pattern.find('%', at + 2)) {
+    const size_t kind = std::min(pattern.find_first_not_of("-+ #0123456789.", at + 1), pattern.size());
+    if (pattern.substr(kind, 1) == "p")
+      raise(L, "string.format: %p is not there; an address differs between processes");
+  }
+  const int n = lua_gettop(L);
+  for (int i = 2; i <= n; ++i) {
+    if (has_text(L, i)) continue;
+    lua_pushstring(L, luaL_typename(L, i));
+    lua_replace(L, i);
+  }
+  luaL_checkstack(L, n + 2, "string.format");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  for (int i = 1; i <= n; ++i) lua_pushvalue(L, i);
+  const int status = lua_pcall(L, n, 1, 0);
+  if (status == LUA_ERRMEM) {  // again, for it must be known as that
+    lua_settop(L, n);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, n, 1);
+  } else if (status != LUA_OK) {  // the library does not know where in the text this was called, nor by which name
+    const std::string why(view(L, -1));
+    luaL_where(L, 1);
+    luaL_gsub(L, why.c_str(), "to '?'", "to 'format'");
+    lua_concat(L, 2);
+    return lua_error(L);
+  }
+  return 1;
+}
+
 // Copies library functions by name into the table on top.
 void take(lua_State *L, lua_CFunction open, std::initializer_list<const char *> names) {
   lua_pushcfunction(L, open);
@@ -116,12 +165,14 @@ int Controller::prepare(lua_State *L) {
 
   luaL_requiref(L, LUA_GNAME, luaopen_base, 0);
   lua_newtable(L);
-  for (const char *name : {"assert", "error", "ipairs", "select", "tonumber", "tostring", "type"}) {
+  for (const char *name : {"assert", "error", "ipairs", "select", "tonumber", "type"}) {
     lua_getfield(L, 1, name);
     lua_setfield(L, 2, name);
   }
   lua_pushcfunction(L, pairs);
   lua_setfield(L, 2, "pairs");
+  lua_pushcfunction(L, tostring);
+  lua_setfield(L, 2, "tostring");
   const struct {
     const char *name;
     lua_CFunction open;
@@ -135,6 +186,12 @@ int Controller::prepare(lua_State *L) {
   for (const auto &library : libraries) {
     lua_newtable(L);
     take(L, library.open, library.functions);
+    if (lua_getfield(L, -1, "format") == LUA_TFUNCTION) {
+      lua_pushcclosure(L, format, 1);
+      lua_setfield(L, -2, "format");
+    } else {
+      lua_pop(L, 1);
+    }
     protect(L);
     lua_setfield(L, 2, library.name);
   }

@@ -22,6 +22,18 @@ namespace gcop::lua {
 
 using namespace inside;
 
+namespace {
+
+// Text of a process that nobody trusts, for terminals and files: no control characters, and UTF-8.
+std::string harmless(std::string_view text) {
+  std::string out(text);
+  for (char &c : out)
+    if ((static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t') || c == 127) c = '?';
+  return nlohmann::json::parse(dump_json(out)).get<std::string>();
+}
+
+}  // namespace
+
 JailedPlayer::JailedPlayer(const gcop_host_sandbox &sandbox, const JailedJob &job, Traces *traces,
                            const std::atomic<bool> &cancelled)
     : sandbox_(sandbox), job_(job), traces_(traces), cancelled_(cancelled) {}
@@ -36,7 +48,7 @@ JailedPlayer::Ran JailedPlayer::run(const std::string &input, uint64_t count) {
     const tts::Question &question = job_.store->questions[q];
     most += count * (16 + 3 * (question.probes.size() + 3 * question.branches.size()));
   }
-  if (traces_) most += kMostTrace * job_.questions.size() * std::min<uint64_t>(count, traces_->below);
+  if (traces_) most += 2 * kMostTrace * job_.questions.size() * std::min<uint64_t>(count, traces_->below);
   gcop_cell cell{};
   cell.struct_size = sizeof cell;
   cell.argv = argv;
@@ -105,7 +117,7 @@ Error JailedPlayer::ended(const Ran &ran) const {
     why = fmt::format("was ended by signal {}", ran.signal);
   else
     why = fmt::format("ended with exit code {} before it was done", ran.exit_code);
-  if (!ran.err.empty()) why += ": " + ran.err.substr(0, 300);
+  if (!ran.err.empty()) why += ": " + harmless(std::string_view(ran.err).substr(0, 300));
   return invalid(fmt::format("{}: its process {}", job_.name, why));
 }
 
@@ -132,7 +144,7 @@ std::vector<tts::Solved> JailedPlayer::play(uint64_t first, uint64_t count, std:
     if (kind == kEnd && all && rest.empty()) return solved;
     if (all) break;
     if (kind == kFailed || (kind == kRefused && solved.empty())) {
-      failed = invalid(std::string(bytes.substr(0, 2000)) + (kind == kFailed ? tts::place_of(q, seed) : ""));
+      failed = invalid(harmless(bytes.substr(0, 2000)) + (kind == kFailed ? tts::place_of(q, seed) : ""));
       return solved;
     }
     if (kind == kTrace) {

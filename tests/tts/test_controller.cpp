@@ -76,6 +76,23 @@ TEST_CASE("what never ends, grows or hides is stopped") {
   CHECK(has(failure(body("return ('x'):rep(9)")), "a nil value (method 'rep')"));
 }
 
+TEST_CASE("steps that are few and long are stopped, too") {
+  CHECK(has(failure(body("local t = {}\nfor i = 1, 100000 do t[i] = 'x' end\nwhile true do table.concat(t) end")),
+            "more than 20 s of CPU time for one question; does it loop for ever?"));
+}
+
+TEST_CASE("a value has no address: results are the same in every process") {
+  CHECK(has(
+      failure(body("error(tostring({}) .. tostring(env) .. tostring(print) .. tostring(math.max) .. tostring(1.5))")),
+      "bad.lua:2: tableuserdatanilfunction1.5 (question 1"));
+  CHECK(has(failure(body("error(('%s|%5s|%d|%s'):format({}, env, 3, true))")),
+            "bad.lua:2: table|userdata|3|true (question"));
+  CHECK(has(failure(body("error(('%%p'):format({}))")), "bad.lua:2: %p (question"));
+  CHECK(has(failure(body("return ('%10p'):format({})")), "%p is not there"));
+  CHECK(has(failure(body("return string.format()")), "bad argument #1 to 'format'"));
+  CHECK(has(failure(body("error({})")), "bad.lua: raised a table; raise a text (question 1, shuffle 0)"));
+}
+
 TEST_CASE("nothing stays from one question to the next, and the host's tables cannot be changed") {
   CHECK(has(failure(body("count = 1")), "bad.lua:2: 'count' would be global"));
   CHECK(has(failure(body("math.max = function() end")), "'max' would be global"));
@@ -212,10 +229,27 @@ TEST_CASE("the recipe: what fails is told, what works is in the report") {
     CHECK(report["evaluations"][1]["per_seed"].size() == 4);
   });
   with({"good.json"}, {{"seeds", "1"}}, [](const Ran &ran, const nlohmann::json &report, auto &) {
-    CHECK(ran.code ==
-          gcop::lua::Outcome::failed);  // 64 branches of 4; CMC begins with few, and asks for more only later
-    CHECK(has(ran.all(), "| failed | MajorityVote max_samples=64: "));
-    CHECK(report["evaluations"].size() > 0);
+    CHECK(ran.code == gcop::lua::Outcome::done);
+    CHECK(has(ran.all(), "| MajorityVote | max_samples=64 | left out: it may open 64 branches | | | |"));
+    CHECK(report["evaluations"].size() == 1);  // CMC with beta 0 has enough with four
+  });
+  with({"good.json"}, {{"controller", "own.lua"}, {"params", R"({"beta": 3})"}, {"seeds", "2"}},
+       [](const Ran &ran, const nlohmann::json &report, auto &) {
+         CHECK(ran.code == gcop::lua::Outcome::done);
+         CHECK(report["evaluations"][0]["params"] == nlohmann::json{{"beta", 3}});
+       });
+  const std::vector<std::map<std::string, std::string>> wrong = {{{"controller", "own.lua"}, {"params", "5"}},
+                                                                 {{"controller", "own.lua"}, {"params", "[1]"}},
+                                                                 {{"params", R"([{"beta": 1}])"}}};
+  for (const auto &set : wrong)
+    with({"good.json"}, set, [](const Ran &ran, const nlohmann::json &report, auto &) {
+      CHECK(ran.code == gcop::lua::Outcome::wrong);
+      CHECK(has(ran.message, "params "));
+      CHECK(report.is_null());
+    });
+  with({"good.json"}, {{"seeds", "0"}}, [](const Ran &ran, const nlohmann::json &, auto &) {
+    CHECK(ran.code == gcop::lua::Outcome::wrong);
+    CHECK(has(ran.message, "seeds is 0; it must be 1 or more"));
   });
   with({"good.json"}, {{"controller", "bad.lua"}}, [](const Ran &ran, const nlohmann::json &report, auto &) {
     CHECK(ran.code == gcop::lua::Outcome::wrong);  // --check comes this far, too

@@ -25,13 +25,13 @@ Ran with_scripts(const std::string &lines) {
 }
 
 // Four questions of one kind: of each six branches three say "7", which is right, and the first of a shuffle decides.
-std::string four_questions() {
+std::string four_questions(int more_tokens = 0) {
   json store = json::array();
   for (int q = 0; q < 4; ++q) {
     json branches = json::array();
     for (int b = 0; b < 6; ++b) {
       const char *answer = b < 3 + (q % 2) ? "7" : b == 4 ? "secret-wrong" : "9";
-      branches.push_back({{answer, answer}, 200 + 10 * b, answer});
+      branches.push_back({{answer, answer}, 200 + 10 * b + more_tokens, answer});
     }
     store.push_back({{"question", "secret-question-" + std::to_string(q)},
                      {"gold_answer", "7"},
@@ -60,7 +60,7 @@ struct Discovery {
     recipe.keep = true;
     recipe.settings.root = GCOP_SOURCE_DIR;
     recipe.files["search.json"] = four_questions();
-    recipe.files["other.json"] = four_questions();
+    recipe.files["other.json"] = four_questions(7);
     recipe.files["start.lua"] = kStart;
     recipe.settings.args = {path("search.json")};
     recipe.settings.set = {{"start", path("start.lua")}, {"rounds", "2"},
@@ -229,7 +229,15 @@ TEST_CASE("options that make no sense end the run before anything is measured") 
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.args.clear(); }), "needs at least one replay store"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.args = {"nowhere.json"}; }), "'nowhere.json' cannot be read"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["held_out"] = d.path("search.json"); }),
-            "search.json is searched; it cannot be held out too"));
+            "search.json, which is searched; it cannot be held out too"));
+  CHECK(has(wrong([](Discovery &d) {  // by another path
+              d.recipe.files["copy.json"] = four_questions();
+              d.recipe.settings.set["held_out"] = d.path("copy.json");
+            }),
+            "copy.json holds the traces of "));
+  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.args.push_back(d.path("search.json")); }),
+            "hold the same traces"));
+  CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["cpu_s"] = "0"; }), "cpu_s is 0"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["betas"] = "0.5,0.5"; }),
             "betas must rise; 0.5 comes after 0.5"));
   CHECK(has(wrong([](Discovery &d) { d.recipe.settings.set["rounds"] = "0"; }), "must be 1 or more"));

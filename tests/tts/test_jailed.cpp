@@ -260,6 +260,7 @@ TEST_CASE("forged results are refused: what a process says it did is done again,
   CHECK(forged(honest(0) + frame(lua::inside::kFailed, "oops")).failed == "oops (question 1, shuffle 1)");
   CHECK(forged(honest(0) + frame(lua::inside::kFailed, "oops")).solved.size() == 1);
   CHECK(forged(frame(lua::inside::kRefused, "oops")).failed == "oops");
+  CHECK(forged(frame(lua::inside::kRefused, std::string("a\x1b[31m\0\xff\n", 9))).failed == "a?[31m?\xef\xbf\xbd\n");
   CHECK(forged(honest(0) + frame(lua::inside::kRefused, "oops")).failed == not_ours + "1)");
 
   lua::Traces traces{1, {}, {}};
