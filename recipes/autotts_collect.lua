@@ -89,9 +89,5 @@ for i, setting in ipairs(settings) do
   evaluations[i] = { store = "store.json", method = setting[1], params = setting[3], solves = e.solves, correct_total = e.correct_total,
     normalised_correct = e.normalised_correct, cost_total = e.cost_total, per_seed = e.per_seed }
 end
-local cost = {}
-for _, row in ipairs(gcop.store.costs()) do
-  cost[row.role] = row.usd
-  print(("%s: %d calls, %d tokens in, %d out, $%.4f"):format(row.role, row.calls, row.tokens_in, row.tokens_out, row.usd))
-end
+local cost = require "gcop.costs"()
 gcop.report.write { evaluations = evaluations, cost = cost, unknown_calls = gcop.store.unknown_calls(), stages = { { name = "collect", seconds = gcop.clock() - began } } }

@@ -144,11 +144,7 @@ else
   end
 end
 
-local cost = {}
-for _, row in ipairs(gcop.store.costs()) do
-  cost[row.role] = row.usd
-  print(("%s: %d calls, %d tokens in, %d out, $%.4f"):format(row.role, row.calls, row.tokens_in, row.tokens_out, row.usd))
-end
+local cost = require "gcop.costs"()
 gcop.report.write { evaluations = evaluations, cost = next(cost) and cost or nil, unknown_calls = next(cost) and gcop.store.unknown_calls() or nil,
   discovery = { start = start, proposer = proposer, rule = Search.rule, chosen = best.id, search_gain = best.gain, rounds = history, held_out = comparisons },
   stages = { { name = "discover", seconds = searched - began }, { name = "held out", seconds = gcop.clock() - searched } } }

@@ -93,7 +93,7 @@ local base = { { e(2, 40, { { 1, 20 }, { 1, 20 } }) } }
 local better = { { e(4, 40, { { 2, 20 }, { 2, 20 } }) } }
 local lucky = { { e(3, 40, { { 2, 20 }, { 1, 20 } }) } }
 print(curve.mean_gain(better, base), curve.mean_gain(base, base), curve.mean_gain(lucky, base))
-local low, high = table.unpack(curve.interval(lucky, base, "test", 400))
+local low, high = table.unpack(curve.interval(lucky, base, "test"))
 print(low, high))");
   CHECK(ran.all() == "nil\n0.500\n0.600\n0.700\n0.600\n0.0167\n0.5\t0.0\t0.25\n0.0\t0.5");
 }

@@ -51,10 +51,10 @@ function curve.mean_gain(measured, base, places)
   return sum / #base
 end
 
--- 95 % percentile interval of the mean gain over `draws` bootstrap samples of the questions.
-function curve.interval(measured, base, label, draws)
+-- 95 % percentile interval of the mean gain over 1,000 bootstrap samples of the questions.
+function curve.interval(measured, base, label)
   local n, gains = #base[1][1].per_question, {}
-  for d = 1, draws or 1000 do
+  for d = 1, 1000 do
     local places = {}
     for i = 1, n do places[i] = 1 + math.floor(n * gcop.random(label, d, i)) end
     gains[d] = curve.mean_gain(measured, base, places)

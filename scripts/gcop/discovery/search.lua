@@ -28,7 +28,7 @@ function Search.new(o)
   local text, wrong = gcop.tts.source(o.start)
   if not text then error(wrong.message, 0) end
   local self = setmetatable({ set = o, betas = o.betas, cpu_s = o.cpu_s, isolation = o.isolation, candidates = {}, by_text = {} }, Search)
-  self.start = { id = "start", round = 0, origin = o.start, text = text }
+  self.start = { id = "start", round = 0, text = text }
   return self
 end
 
@@ -102,7 +102,7 @@ end
 function Search:measure_start()
   local start, why = self.start, nil
   start.measured, why = self:kept(start.text, "start", "search", self.set, self.betas[(#self.betas + 1) // 2])
-  if not start.measured then error("the search's start, " .. start.origin .. ", failed: " .. why, 0) end
+  if not start.measured then error("the search's start, " .. self.set.start .. ", failed: " .. why, 0) end
   start.gain, start.score = 0, 0
   self:archive(start)
 end
@@ -110,7 +110,7 @@ end
 -- Measures a round's proposals: { text, why, parent } each; no text: why there is none.
 function Search:judge(round, proposals, on_each)
   for i, proposal in ipairs(proposals) do
-    local c = { id = ("r%02dc%02d"):format(round, i), round = round, origin = proposal.origin, parent = proposal.parent, text = proposal.text, why = proposal.why }
+    local c = { id = ("r%02dc%02d"):format(round, i), round = round, parent = proposal.parent, text = proposal.text, why = proposal.why }
     local twin = c.text and (c.text == self.start.text and self.start or self.by_text[c.text])
     if not c.text then
       c.why = c.why or "nothing was proposed"
@@ -146,7 +146,7 @@ end
 function Search:archive(c)
   local folder = "archive/" .. c.id .. "/"
   if c.text then gcop.files.write(folder .. "controller.lua", c.text) end
-  local result = { id = c.id, round = c.round, origin = c.origin, parent = c.parent, failed = c.why, gain = c.gain, score = c.score }
+  local result = { id = c.id, round = c.round, parent = c.parent, failed = c.why, gain = c.gain, score = c.score }
   if c.measured then
     result.curves = gcop.json.array()
     for s, store in ipairs(self.set.stores) do
