@@ -43,15 +43,10 @@ void Forward::quantize(const float *x, int k, int panels) {
   });
 }
 
-void Forward::gemm(const Product &p, const float *x, int k, int rows, int begin, int end) {
-  const int panels = (rows + lanes_ - 1) / lanes_;
+void Forward::product(const Product &p, const float *x, int k, int panels, int begin, int end) {
   const size_t x_stride = static_cast<size_t>(k) * lanes_;
   if (p.w.int8)
     kernels_.gemm_int8(*p.w.int8, p.bias, bytes_.data(), byte_scales_.data(), p.y, p.y_stride, k, panels, begin, end);
-  else if (rows <= kFewLanes && p.w.bf16)
-    kernels_.gemv_bf16(p.w.bf16, p.bias, x, p.y, k, rows, begin, end);
-  else if (rows <= kFewLanes)
-    kernels_.gemv(p.w.f32, p.bias, x, p.y, k, rows, begin, end);
   else if (p.w.bf16)
     kernels_.gemm_bf16(p.w.bf16, p.bias, x, x_stride, p.y, p.y_stride, k, panels, begin, end);
   else
@@ -61,7 +56,7 @@ void Forward::gemm(const Product &p, const float *x, int k, int rows, int begin,
 // Output rows of a product that one thread takes at a time: small enough that threads end together. With few tokens the
 // weights are what is waited for, and long runs of them are read fastest.
 int Forward::chunk_rows(int outputs, int parts) const {
-  if (rows_ <= kFewLanes) return std::clamp((outputs / (crew_.size() * 4) + 15) / 16 * 16, 16, 512);
+  if (few_) return std::clamp((outputs / (crew_.size() * 4) + 15) / 16 * 16, 16, 512);
   return std::clamp((outputs / (crew_.size() * parts) + 11) / 12 * 12, 12, 96);
 }
 
@@ -77,8 +72,13 @@ void Forward::multiply(std::span<const Product> products, const float *x, int k)
     for (int begin = 0; begin < n; begin += step)
       parts.push_back({static_cast<int>(i), begin, std::min(n, begin + step)});
   }
-  crew_.run(parts.size(),
-            [&](size_t i, int) { gemm(products[parts[i].product], x, k, rows_, parts[i].begin, parts[i].end); });
+  crew_.run(parts.size(), [&](size_t i, int) {
+    const Part &part = parts[i];
+    if (few_)
+      product_few(products[part.product], x, k, few_, part.begin, part.end);
+    else
+      product(products[part.product], x, k, panels_, part.begin, part.end);
+  });
 }
 
 // cos and sin of every row's position, in panels.
@@ -90,6 +90,15 @@ void Forward::positions(std::span<const Row> rows) {
       cos_[at] = cos_table_[rows[r].position * half + d];
       sin_[at] = sin_table_[rows[r].position * half + d];
     }
+}
+
+void Forward::reserve_scores(std::span<const Row> rows) {
+  const int64_t dim = config_.head_dim, group = config_.heads / config_.kv_heads;
+  int32_t longest = 0;
+  for (const Row &row : rows) longest = std::max(longest, row.position + 1);
+  const size_t floats = static_cast<size_t>(group * (blocks_for(longest) * kBlockTokens + 2 * dim));
+  for (std::vector<float> &s : scratch_)
+    if (s.size() < floats) s.resize(floats);
 }
 
 void Forward::attend(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows) {
@@ -120,11 +129,7 @@ void Forward::attend(int64_t layer, const LayerView &weights, KvPool &pool, std:
     }
   });
 
-  int32_t longest = 0;
-  for (const Row &row : rows) longest = std::max(longest, row.position + 1);
-  const size_t scores = static_cast<size_t>(group) * blocks_for(longest) * kBlockTokens;
-  for (std::vector<float> &s : scratch_)
-    if (s.size() < scores + 2 * group * dim) s.resize(scores + 2 * group * dim);
+  reserve_scores(rows);
   const float scale = 1 / std::sqrt(static_cast<float>(dim));
   crew_.run(rows.size() * kv_heads, [&](size_t unit, int worker) {
     const size_t r = unit / kv_heads;
@@ -144,7 +149,8 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
   const int q = static_cast<int>(config_.heads * config_.head_dim),
             kv = static_cast<int>(config_.kv_heads * config_.head_dim);
   const size_t lanes = lanes_, stride = hidden * lanes, qkv_stride = static_cast<size_t>(q + 2 * kv) * lanes;
-  rows_ = static_cast<int>(rows.size());
+  few_ = rows.size() <= kFewTokens && !model.head.int8 ? static_cast<int>(rows.size()) : 0;
+  if (few_) return run_few(model, pool, rows);
   panels_ = static_cast<int>((rows.size() + lanes - 1) / lanes);
   positions(rows);
   crew_.run(panels_, [&](size_t p, int) {
@@ -179,8 +185,8 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
     if (layer.gate.int8) quantize(h_.data(), hidden, panels_);
     crew_.run((inter + step - 1) / step, [&](size_t part, int) {
       const int begin = static_cast<int>(part) * step, end = std::min(inter, begin + step);
-      gemm(gate, h_.data(), hidden, rows_, begin, end);
-      gemm(up, h_.data(), hidden, rows_, begin, end);
+      product(gate, h_.data(), hidden, panels_, begin, end);
+      product(up, h_.data(), hidden, panels_, begin, end);
       kernels_.swiglu(gate_.data(), up_.data(), inter * lanes, panels_, begin, end);
     });
     multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), stride, hidden}}, gate_.data(), inter);
@@ -189,6 +195,8 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
 }
 
 void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
+  head_few_ = rows.size() <= kFewTokens && !model.head.int8;
+  if (head_few_) return head_few(model, rows);
   const size_t lanes = lanes_, hidden = static_cast<size_t>(config_.hidden), vocab = static_cast<size_t>(config_.vocab);
   const size_t panels = (rows.size() + lanes - 1) / lanes, chunks = (vocab + kHeadChunk - 1) / kHeadChunk;
   logits_.resize(std::max(logits_.size(), panels * vocab * lanes));
@@ -198,16 +206,15 @@ void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
       const size_t i = p * lanes + l;
       head_scale_[i] = i < rows.size() ? rows[i].inverse_temperature : 1;
       float *to = head_x_.data() + p * hidden * lanes + l;
-      const float *from =
-          i < rows.size() ? h_.data() + rows[i].row / lanes * hidden * lanes + rows[i].row % lanes : nullptr;
-      for (size_t k = 0; k < hidden; ++k) to[k * lanes] = from ? from[k * lanes] : 0;
+      const Column from = i < rows.size() ? state(rows[i].row) : Column{nullptr, 0};
+      for (size_t k = 0; k < hidden; ++k) to[k * lanes] = from.at ? from.at[k * from.stride] : 0;
     }
   });
-  const Product product{model.head, nullptr, logits_.data(), vocab * lanes, static_cast<int>(vocab)};
-  if (product.w.int8) quantize(head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels));
+  const Product logits{model.head, nullptr, logits_.data(), vocab * lanes, static_cast<int>(vocab)};
+  if (logits.w.int8) quantize(head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels));
   crew_.run(chunks, [&](size_t c, int) {
     const int begin = static_cast<int>(c) * kHeadChunk, end = std::min(static_cast<int>(vocab), begin + kHeadChunk);
-    gemm(product, head_x_.data(), static_cast<int>(hidden), static_cast<int>(rows.size()), begin, end);
+    product(logits, head_x_.data(), static_cast<int>(hidden), static_cast<int>(panels), begin, end);
     for (size_t p = 0; p < panels; ++p)
       kernels_.logit_stats(logits_.data() + (p * vocab + begin) * lanes, end - begin, begin,
                            head_scale_.data() + p * lanes, stats_.data() + (p * chunks + c) * lanes);
@@ -216,14 +223,21 @@ void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
 
 LogitColumn Forward::column(int head_row) const {
   const size_t vocab = static_cast<size_t>(config_.vocab), chunks = (vocab + kHeadChunk - 1) / kHeadChunk;
+  if (head_few_)
+    return {logits_.data() + head_row * vocab, stats_.data() + head_row * chunks, 1, static_cast<int>(config_.vocab)};
   const size_t p = static_cast<size_t>(head_row / lanes_), l = static_cast<size_t>(head_row % lanes_);
   return {logits_.data() + p * vocab * lanes_ + l, stats_.data() + p * chunks * lanes_ + l, lanes_,
           static_cast<int>(config_.vocab)};
 }
 
+Forward::Column Forward::state(int row) const {
+  if (few_) return {h_.data() + row * config_.hidden, 1};
+  return {h_.data() + row / lanes_ * config_.hidden * lanes_ + row % lanes_, lanes_};
+}
+
 void Forward::hidden(int row, float *out) const {
-  const float *from = h_.data() + static_cast<size_t>(row / lanes_) * config_.hidden * lanes_ + row % lanes_;
-  for (int64_t k = 0; k < config_.hidden; ++k) out[k] = from[k * lanes_];
+  const Column from = state(row);
+  for (int64_t k = 0; k < config_.hidden; ++k) out[k] = from.at[k * from.stride];
 }
 
 }  // namespace gcop::guide_torch

@@ -1,6 +1,7 @@
 // One pass of a decoder over a flat list of tokens, each of which belongs to some sequence and position: prompt chunks
 // and single new tokens go through together. Writes their keys and values and leaves hidden states and logits.
-// Engine thread only; buffers are planned once.
+// Up to kFewTokens tokens lie in rows and pass gemv (forward_few.cpp), more of them in panels (forward.cpp); the
+// numbers are the same, bit for bit. 7-bit weights always take panels. Engine thread only; buffers are planned once.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -36,26 +37,37 @@ class Forward {
   void hidden(int row, float *out) const;
 
  private:
+  struct Column {
+    const float *at;
+    int64_t stride;
+  };
+  Column state(int row) const;
   void positions(std::span<const Row> rows);
+  void reserve_scores(std::span<const Row> rows);
   void attend(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows);
   struct Product {
     Matrix w;
     const float *bias;
     float *y;
-    size_t y_stride;
+    size_t y_stride;  // of panels, or of rows
     int n;
   };
   void quantize(const float *x, int k, int panels);  // into bytes_ and byte_scales_
-  // `rows`: how many there are; the lanes after them are empty.
-  void gemm(const Product &product, const float *x, int k, int rows, int begin, int end);
+  void product(const Product &product, const float *x, int k, int panels, int begin, int end);
+  void product_few(const Product &product, const float *x, int k, int tokens, int begin, int end);
   int chunk_rows(int outputs, int parts) const;
   void multiply(std::span<const Product> products, const float *x, int k);
+
+  void run_few(const ModelView &model, KvPool &pool, std::span<const Row> rows);
+  void attend_few(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows);
+  void head_few(const ModelView &model, std::span<const HeadRow> rows);
 
   const Config config_;
   Crew &crew_;
   const Kernels &kernels_;
   const int lanes_;
-  int rows_ = 0, panels_ = 0;
+  int panels_ = 0, few_ = 0;  // of the last run(): tokens in panels, or a few in rows
+  bool head_few_ = false;
   std::vector<float> cos_table_, sin_table_;  // [context][head_dim / 2]
   std::vector<float> x_, h_, qkv_, attended_, out_, gate_, up_, cos_, sin_;
   std::vector<uint8_t> bytes_;  // the input of the next int8 products

@@ -1,7 +1,8 @@
 // The arithmetic of a decoder step on the CPU, one table of functions per instruction set, chosen once at run time.
 //
-// Activations lie in panels: [panel][feature][lane], one token per lane. A weight matrix stays as the model file has
-// it, [out][in]; one weight is broadcast against the lanes of a panel. So weights are read once for up to two panels of
+// Activations lie in panels: [panel][feature][lane], one token per lane; a few tokens alone lie in rows instead, as the
+// trainer's do (row_kernels.hpp). A weight matrix stays as the model file has it, [out][in]; one weight is broadcast
+// against the lanes of a panel. So weights are read once for up to two panels of
 // tokens, nothing is packed, and the trainer works on the same memory. Each value is summed in one fixed order that
 // does not depend on what else is in the batch: alone, batched, sampled, scored or trained on, a token gets the same
 // bits.
@@ -15,7 +16,7 @@ namespace gcop::guide_torch {
 
 constexpr int kBlockTokens = 16;  // tokens in one block of the key/value pool
 constexpr int kHeadChunk = 96;    // vocabulary entries that share one LogitStats
-constexpr int kFewLanes = 4;      // tokens that gemv takes at once
+constexpr int kFewTokens = 4;     // that gemv takes at once
 constexpr int kInt8Group = 32;    // inputs that share a scale in the 7-bit form of weights and activations
 
 // Rows of a weight matrix in 7 bits: w[n][k] = values[n][k] * scales[n][k / 32], values in -63 .. 63.
@@ -50,11 +51,12 @@ struct Kernels {
                int panels, int begin, int end);
   void (*gemm_bf16)(const uint16_t *w, const float *bias, const float *x, size_t x_stride, float *y, size_t y_stride,
                     int k, int panels, int begin, int end);
-  // The same numbers, bit for bit, for one panel of which only the first `lanes` <= kFewLanes count: weights pass once
-  // and nothing is computed for empty lanes. The other lanes of y are left as they are.
-  void (*gemv)(const float *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end);
-  void (*gemv_bf16)(const uint16_t *w, const float *bias, const float *x, float *y, int k, int lanes, int begin,
-                    int end);
+  // The same numbers, bit for bit, for 1 to kFewTokens tokens that lie apart, x [token][k] and y [token][y_stride]:
+  // weights pass once and no lane is empty.
+  void (*gemv)(const float *w, const float *bias, const float *x, float *y, size_t y_stride, int k, int tokens,
+               int begin, int end);
+  void (*gemv_bf16)(const uint16_t *w, const float *bias, const float *x, float *y, size_t y_stride, int k, int tokens,
+                    int begin, int end);
   // out[c][r] = in[r][c]; row strides in floats.
   void (*transpose)(const float *in, size_t ld, int rows, int columns, float *out, size_t out_ld);
   // Columns of b[k][n], or of b[n][k] if `transposed`, in panels of one vector's width: [n / lanes][k][lane], rounded

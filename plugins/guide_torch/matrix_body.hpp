@@ -176,13 +176,13 @@ void product(const float *a, size_t lda, const float *panels, int k, int m, int 
 
 // The next rows lie right behind these; they are fetched in one stream, evenly while these are computed.
 inline void prefetch_ahead(const void *from, size_t bytes) {
-  for (size_t b = 0; b < bytes; b += 64) _mm_prefetch(static_cast<const char *>(from) + b, _MM_HINT_T1);
+  for (size_t b = 0; b < bytes; b += 64) _mm_prefetch(static_cast<const char *>(from) + b, _MM_HINT_T0);
 }
 
 // 8 rows against A tokens, x [A][k]: a vector holds one input's weights for the rows, so each row's sum is taken in the
 // order of the panels' tiles.
 template <int A>
-inline void gemv_rows(const float *w, const float *bias, const float *x, float *y, int k) {
+inline void gemv_rows(const float *w, const float *bias, const float *x, float *y, size_t y_stride, int k) {
   __m256 acc[A];
   for (int a = 0; a < A; ++a) acc[a] = bias ? _mm256_loadu_ps(bias) : _mm256_setzero_ps();
   const size_t ldw = static_cast<size_t>(k);
@@ -201,16 +201,12 @@ inline void gemv_rows(const float *w, const float *bias, const float *x, float *
     for (int j = 0; j < 8; ++j) column[j] = w[j * ldw + i];
     take(_mm256_loadu_ps(column), i);
   }
-  for (int a = 0; a < A; ++a) {
-    float out[8];
-    _mm256_storeu_ps(out, acc[a]);
-    for (int j = 0; j < 8; ++j) y[static_cast<size_t>(j) * L + a] = out[j];
-  }
+  for (int a = 0; a < A; ++a) _mm256_storeu_ps(y + a * y_stride, acc[a]);
 }
 
 // 16 rows of bf16 at once: transposed as they are stored, half the shuffles of fp32, and widened by a zero below.
 template <int A>
-inline void gemv_rows(const uint16_t *w, const float *bias, const float *x, float *y, int k) {
+inline void gemv_rows(const uint16_t *w, const float *bias, const float *x, float *y, size_t y_stride, int k) {
   // A vector holds rows 0-3 and 8-11, or 4-7 and 12-15.
   constexpr int kFirst[2][2] = {{0, 8}, {4, 12}};
   __m256 acc[2][A];
@@ -260,9 +256,9 @@ inline void gemv_rows(const uint16_t *w, const float *bias, const float *x, floa
   }
   for (int half = 0; half < 2; ++half)
     for (int a = 0; a < A; ++a) {
-      float out[8];
-      _mm256_storeu_ps(out, acc[half][a]);
-      for (int j = 0; j < 8; ++j) y[static_cast<size_t>(kFirst[half][j / 4] + j % 4) * L + a] = out[j];
+      float *const to = y + a * y_stride;
+      _mm_storeu_ps(to + kFirst[half][0], _mm256_castps256_ps128(acc[half][a]));
+      _mm_storeu_ps(to + kFirst[half][1], _mm256_extractf128_ps(acc[half][a], 1));
     }
 }
 
@@ -270,10 +266,11 @@ inline float value_of(float w) { return w; }
 inline float value_of(uint16_t w) { return widened(w); }
 
 template <int A, class Weight>
-void gemv_lanes(const Weight *w, const float *bias, const float *x, float *y, int k, int begin, int end) {
+void gemv_tokens(const Weight *w, const float *bias, const float *x, float *y, size_t y_stride, int k, int begin,
+                 int end) {
   constexpr int kRows = sizeof(Weight) == 4 ? 8 : 16;
   const auto go = [&](int row) {
-    gemv_rows<A>(w + static_cast<size_t>(row) * k, bias ? bias + row : nullptr, x, y + static_cast<size_t>(row) * L, k);
+    gemv_rows<A>(w + static_cast<size_t>(row) * k, bias ? bias + row : nullptr, x, y + row, y_stride, k);
   };
   int row = begin;
   for (; row + kRows <= end; row += kRows) go(row);
@@ -283,28 +280,27 @@ void gemv_lanes(const Weight *w, const float *bias, const float *x, float *y, in
     for (int a = 0; a < A; ++a) {
       float sum = bias ? bias[row] : 0.0f;
       for (int i = 0; i < k; ++i) sum = std::fma(value_of(w[static_cast<size_t>(row) * k + i]), x[a * k + i], sum);
-      y[static_cast<size_t>(row) * L + a] = sum;
+      y[a * y_stride + row] = sum;
     }
 }
 
 template <class Weight>
-void gemv_of(const Weight *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
-  thread_local std::vector<float> flat;  // x without the empty lanes
-  flat.resize(static_cast<size_t>(lanes) * k);
-  for (int i = 0; i < k; ++i)
-    for (int a = 0; a < lanes; ++a) flat[static_cast<size_t>(a) * k + i] = x[static_cast<size_t>(i) * L + a];
-  switch (lanes) {
-    case 1: return gemv_lanes<1>(w, bias, flat.data(), y, k, begin, end);
-    case 2: return gemv_lanes<2>(w, bias, flat.data(), y, k, begin, end);
-    case 3: return gemv_lanes<3>(w, bias, flat.data(), y, k, begin, end);
-    default: return gemv_lanes<4>(w, bias, flat.data(), y, k, begin, end);
+void gemv_of(const Weight *w, const float *bias, const float *x, float *y, size_t y_stride, int k, int tokens,
+             int begin, int end) {
+  switch (tokens) {
+    case 1: return gemv_tokens<1>(w, bias, x, y, y_stride, k, begin, end);
+    case 2: return gemv_tokens<2>(w, bias, x, y, y_stride, k, begin, end);
+    case 3: return gemv_tokens<3>(w, bias, x, y, y_stride, k, begin, end);
+    default: return gemv_tokens<4>(w, bias, x, y, y_stride, k, begin, end);
   }
 }
-void gemv(const float *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
-  gemv_of(w, bias, x, y, k, lanes, begin, end);
+void gemv(const float *w, const float *bias, const float *x, float *y, size_t y_stride, int k, int tokens, int begin,
+          int end) {
+  gemv_of(w, bias, x, y, y_stride, k, tokens, begin, end);
 }
-void gemv_bf16(const uint16_t *w, const float *bias, const float *x, float *y, int k, int lanes, int begin, int end) {
-  gemv_of(w, bias, x, y, k, lanes, begin, end);
+void gemv_bf16(const uint16_t *w, const float *bias, const float *x, float *y, size_t y_stride, int k, int tokens,
+               int begin, int end) {
+  gemv_of(w, bias, x, y, y_stride, k, tokens, begin, end);
 }
 
 }  // namespace

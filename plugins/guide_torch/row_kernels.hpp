@@ -1,11 +1,13 @@
-// What a training pass does beside matrix products, over rows that follow one another ([row][feature], fp32). One table
-// for each instruction set, in Kernels::rows. Sums within a row have one fixed order.
+// What training, and decoding a few tokens, do beside matrix products, over rows that follow one another
+// ([row][feature], fp32). One table for each instruction set, in Kernels::rows. Sums within a row have one fixed order.
 // Any thread; the functions keep no state.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace gcop::guide_torch {
+
+struct LogitStats;
 
 struct RowKernels {
   // out = x * rstd * weight with rstd[row] = 1 / sqrt(mean(x^2) + eps), for `rows` rows of n. rstd may be null.
@@ -30,6 +32,8 @@ struct RowKernels {
                            const float *d_out, size_t out_ld, int dim, float scale);
   // Of n <= kHeadChunk neighbouring logits of a row: LogitStats' max and sum, with the bits of Kernels::logit_stats.
   void (*chunk_sum)(const float *x, int n, float *max, float *sum);
+  // All of LogitStats, with the bits of Kernels::logit_stats; ids start at first.
+  LogitStats (*chunk_stats)(const float *x, int n, int32_t first, float inverse_temperature);
   // x = logits becomes -slope * p with p = exp(x - lse). Returns sum p log p.
   double (*softmax_slopes)(float *x, size_t n, float lse, float slope);
 };

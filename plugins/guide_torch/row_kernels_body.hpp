@@ -134,6 +134,21 @@ void chunk_sum(const float *x, int n, float *max, float *sum) {
   *sum = add_lanes(parts);
 }
 
+LogitStats chunk_stats(const float *x, int n, int32_t first, float inverse_temperature) {
+  LogitStats out{};
+  chunk_sum(x, n, &out.max, &out.sum);
+  int best = 0;
+  while (best < n && x[best] != out.max) ++best;
+  out.argmax = first + (best < n ? best : 0);  // a NaN is its own maximum
+  out.tempered_sum = inverse_temperature == 1.0f ? out.sum : 0;
+  if (inverse_temperature != 1.0f)
+    in_vectors(static_cast<size_t>(n), [&](size_t i, int some) {
+      const Vec e = vexp((load_some(x + i, some) - out.max) * inverse_temperature);
+      for (int l = 0; l < some; ++l) out.tempered_sum += e[l];
+    });
+  return out;
+}
+
 double softmax_slopes(float *x, size_t n, float lse, float slope) {
   Vec part = {};
   in_vectors(n, [&](size_t i, int some) {
@@ -146,8 +161,8 @@ double softmax_slopes(float *x, size_t n, float lse, float slope) {
   return static_cast<double>(add_lanes(part));
 }
 
-constexpr RowKernels kTable = {rmsnorm,       rmsnorm_backward, rope,      swiglu,        swiglu_backward,
-                               softmax_again, softmax_backward, chunk_sum, softmax_slopes};
+constexpr RowKernels kTable = {rmsnorm,       rmsnorm_backward, rope,      swiglu,      swiglu_backward,
+                               softmax_again, softmax_backward, chunk_sum, chunk_stats, softmax_slopes};
 
 }  // namespace row
 

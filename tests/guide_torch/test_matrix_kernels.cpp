@@ -69,21 +69,23 @@ TEST_CASE("a matrix gives the same bits for one token and for many, in fp32 and 
         kernels->gemm_bf16(half.data(), b, x.data(), x_stride, got.data(), y_stride, k, panels, 0, cut);
         kernels->gemm_bf16(half.data(), b, x.data(), x_stride, got.data(), y_stride, k, panels, cut, n);
         CHECK(got == want);
-        for (int tokens = 1; tokens <= kFewLanes; ++tokens)
+        for (int tokens = 1; tokens <= kFewTokens; ++tokens)
           for (const bool bf16 : {false, true}) {
             INFO(tokens << " tokens, " << (bf16 ? "bf16" : "fp32"));
-            std::fill(got.begin(), got.end(), -1.f);
+            const size_t row = static_cast<size_t>(n) + 3;
+            std::vector<float> flat(static_cast<size_t>(tokens) * k), out(static_cast<size_t>(tokens) * row, -1.f);
+            for (int t = 0; t < tokens; ++t)
+              for (int i = 0; i < k; ++i) flat[static_cast<size_t>(t) * k + i] = x[static_cast<size_t>(i) * lanes + t];
             for (const auto &[begin, end] : {std::pair{0, cut}, std::pair{cut, n}})
               if (bf16)
-                kernels->gemv_bf16(half.data(), b, x.data(), got.data(), k, tokens, begin, end);
+                kernels->gemv_bf16(half.data(), b, flat.data(), out.data(), row, k, tokens, begin, end);
               else
-                kernels->gemv(rounded.data(), b, x.data(), got.data(), k, tokens, begin, end);
+                kernels->gemv(rounded.data(), b, flat.data(), out.data(), row, k, tokens, begin, end);
             size_t different = 0;
-            for (int r = 0; r < n; ++r)
-              for (int l = 0; l < lanes; ++l) {
-                const float v = got[static_cast<size_t>(r) * lanes + l];
-                different += v != (l < tokens ? want[static_cast<size_t>(r) * lanes + l] : -1.f);
-              }
+            for (int t = 0; t < tokens; ++t)
+              for (size_t r = 0; r < row; ++r)
+                different +=
+                    out[t * row + r] != (r < static_cast<size_t>(n) ? want[r * static_cast<size_t>(lanes) + t] : -1.f);
             CHECK(different == 0);
           }
       }
