@@ -53,32 +53,21 @@ void Forward::product(const Product &p, const float *x, int k, int panels, int b
     kernels_.gemm(p.w.f32, p.bias, x, x_stride, p.y, p.y_stride, k, panels, begin, end);
 }
 
-// Output rows of a product that one thread takes at a time: small enough that threads end together. With few tokens the
-// weights are what is waited for, and long runs of them are read fastest.
+// Output rows of a product that one thread takes at a time: small enough that threads end together.
 int Forward::chunk_rows(int outputs, int parts) const {
-  if (few_) return std::clamp((outputs / (crew_.size() * 4) + 15) / 16 * 16, 16, 512);
   return std::clamp((outputs / (crew_.size() * parts) + 11) / 12 * 12, 12, 96);
 }
 
 void Forward::multiply(std::span<const Product> products, const float *x, int k) {
   if (products[0].w.int8) quantize(x, k, panels_);
-  struct Part {
-    int product, begin, end;
-  };
   std::vector<Part> parts;
   for (size_t i = 0; i < products.size(); ++i) {
-    const int n = products[i].n;
-    const int step = chunk_rows(n, 6);
+    const int n = products[i].n, step = chunk_rows(n, 6);
     for (int begin = 0; begin < n; begin += step)
       parts.push_back({static_cast<int>(i), begin, std::min(n, begin + step)});
   }
-  crew_.run(parts.size(), [&](size_t i, int) {
-    const Part &part = parts[i];
-    if (few_)
-      product_few(products[part.product], x, k, few_, part.begin, part.end);
-    else
-      product(products[part.product], x, k, panels_, part.begin, part.end);
-  });
+  crew_.run(parts.size(),
+            [&](size_t i, int) { product(products[parts[i].product], x, k, panels_, parts[i].begin, parts[i].end); });
 }
 
 // cos and sin of every row's position, in panels.

@@ -56,7 +56,13 @@ class Forward {
   void product(const Product &product, const float *x, int k, int panels, int begin, int end);
   void product_few(const Product &product, const float *x, int k, int tokens, int begin, int end);
   int chunk_rows(int outputs, int parts) const;
+  // Rows [begin, end) of a product, as one thread takes them.
+  struct Part {
+    int product, begin, end;
+  };
+  std::vector<Part> shares_few(std::span<const Product> products) const;
   void multiply(std::span<const Product> products, const float *x, int k);
+  void multiply_few(std::span<const Product> products, const float *x, int k);
 
   void run_few(const ModelView &model, KvPool &pool, std::span<const Row> rows);
   void attend_few(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows);

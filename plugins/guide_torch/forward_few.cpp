@@ -16,6 +16,29 @@ void Forward::product_few(const Product &p, const float *x, int k, int tokens, i
     kernels_.gemv(p.w.f32, p.bias, x, p.y, p.y_stride, k, tokens, begin, end);
 }
 
+// The weights are what is waited for, and long runs of them are read fastest: each share is what is left divided by the
+// threads, so that they get shorter and the threads end together.
+std::vector<Forward::Part> Forward::shares_few(std::span<const Product> products) const {
+  int left = 0;
+  for (const Product &p : products) left += p.n;
+  std::vector<Part> shares;
+  for (size_t i = 0; i < products.size(); ++i)
+    for (int begin = 0; begin < products[i].n;) {
+      const int rows = std::min(std::max(16, (left / crew_.size() + 15) / 16 * 16), products[i].n - begin);
+      shares.push_back({static_cast<int>(i), begin, begin + rows});
+      begin += rows;
+      left -= rows;
+    }
+  return shares;
+}
+
+void Forward::multiply_few(std::span<const Product> products, const float *x, int k) {
+  const std::vector<Part> shares = shares_few(products);
+  crew_.run(shares.size(), [&](size_t i, int) {
+    product_few(products[shares[i].product], x, k, few_, shares[i].begin, shares[i].end);
+  });
+}
+
 void Forward::attend_few(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows) {
   const int64_t dim = config_.head_dim, heads = config_.heads, kv_heads = config_.kv_heads, group = heads / kv_heads;
   const int64_t width = (heads + 2 * kv_heads) * dim;
@@ -68,19 +91,19 @@ void Forward::run_few(const ModelView &model, KvPool &pool, std::span<const Row>
     const LayerView &layer = model.layers[i];
     norm(layer.norm1, i > 0);
     float *const y = qkv_.data();
-    multiply(std::array<Product, 3>{Product{layer.q, layer.q_bias, y, width, q},
-                                    Product{layer.k, layer.k_bias, y + q, width, kv},
-                                    Product{layer.v, layer.v_bias, y + q + kv, width, kv}},
-             h_.data(), hidden);
+    multiply_few(std::array<Product, 3>{Product{layer.q, layer.q_bias, y, width, q},
+                                        Product{layer.k, layer.k_bias, y + q, width, kv},
+                                        Product{layer.v, layer.v_bias, y + q + kv, width, kv}},
+                 h_.data(), hidden);
     attend_few(i, layer, pool, rows);
-    multiply(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), static_cast<size_t>(hidden), hidden}},
-             attended_.data(), q);
+    multiply_few(std::array<Product, 1>{Product{layer.o, nullptr, out_.data(), static_cast<size_t>(hidden), hidden}},
+                 attended_.data(), q);
     norm(layer.norm2, true);
-    const int step = chunk_rows(inter, 8);
     const Product gate{layer.gate, nullptr, gate_.data(), static_cast<size_t>(inter), inter};
     const Product up{layer.up, nullptr, up_.data(), static_cast<size_t>(inter), inter};
-    crew_.run((inter + step - 1) / step, [&](size_t part, int) {
-      const int begin = static_cast<int>(part) * step, end = std::min(inter, begin + step);
+    const std::vector<Part> shares = shares_few({&gate, 1});
+    crew_.run(shares.size(), [&](size_t i_share, int) {
+      const int begin = shares[i_share].begin, end = shares[i_share].end;
       product_few(gate, h_.data(), hidden, few_, begin, end);
       product_few(up, h_.data(), hidden, few_, begin, end);
       for (size_t r = 0; r < n; ++r) {
@@ -88,8 +111,8 @@ void Forward::run_few(const ModelView &model, KvPool &pool, std::span<const Row>
         kernels_.rows->swiglu(g, up_.data() + r * inter + begin, g, static_cast<size_t>(end - begin));
       }
     });
-    multiply(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), static_cast<size_t>(hidden), hidden}},
-             gate_.data(), inter);
+    multiply_few(std::array<Product, 1>{Product{layer.down, nullptr, out_.data(), static_cast<size_t>(hidden), hidden}},
+                 gate_.data(), inter);
   }
   norm(model.norm, true);
 }
