@@ -91,7 +91,7 @@ class GgufModel final : public ModelFile {
   }
 
   Result<std::string> identity() const override {
-    return guarded(file_.path(), [&] { return sha256_of(file_.bytes()); });
+    return guarded(file_.path(), [&] { return "sha256:" + sha256_of(file_.bytes()); });
   }
 
  private:

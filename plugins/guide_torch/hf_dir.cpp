@@ -124,7 +124,7 @@ class HfDirectory final : public ModelFile {
       for (const std::string &text : texts)
         parts.emplace_back(reinterpret_cast<const uint8_t *>(text.data()), text.size());
       for (const auto &[name, file] : files_) parts.push_back(file.file().bytes());
-      return sha256_of_pieces(parts);
+      return "xxh3:" + xxh3_of(parts);
     });
   }
 

@@ -5,15 +5,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <future>
-#include <memory>
-#include <thread>
 #include <utility>
 
 #include "fault.hpp"
@@ -78,41 +75,37 @@ std::string text_of(const MappedFile &file, size_t max_bytes) {
   return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
 }
 
+namespace {
+std::string hex_of(std::span<const unsigned char> bytes) {
+  std::string hex;
+  for (const unsigned char byte : bytes) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+}  // namespace
+
 std::string sha256_of(std::span<const uint8_t> bytes) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int length = 0;
   if (EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr) != 1)
     fail("OpenSSL cannot compute SHA-256", Code::internal);
-  std::string hex;
-  for (unsigned int i = 0; i < length; ++i) {
-    hex += "0123456789abcdef"[digest[i] >> 4];
-    hex += "0123456789abcdef"[digest[i] & 15];
-  }
-  return hex;
+  return hex_of({digest, length});
 }
 
-std::string sha256_of_pieces(const std::vector<std::span<const uint8_t>> &parts) {
-  constexpr size_t kPiece = size_t{32} << 20;
-  std::vector<std::span<const uint8_t>> pieces;
-  for (const auto &part : parts)
-    for (size_t at = 0; at == 0 || at < part.size(); at += kPiece)
-      pieces.push_back(part.subspan(at, std::min(kPiece, part.size() - at)));
-  std::vector<std::string> sums(pieces.size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < pieces.size(); i = next++) sums[i] = sha256_of(pieces[i]);
-  };
-  {
-    std::vector<std::future<void>> helpers;
-    for (size_t i = 1; i < std::min<size_t>(pieces.size(), std::thread::hardware_concurrency()); ++i)
-      helpers.push_back(std::async(std::launch::async, work));
-    work();
-    for (std::future<void> &helper : helpers) helper.get();
+std::string xxh3_of(const std::vector<std::span<const uint8_t>> &parts) {
+  XXH3_state_t state;
+  XXH3_INITSTATE(&state);
+  XXH3_128bits_reset(&state);
+  for (const auto &part : parts) {
+    const uint64_t size = part.size();
+    XXH3_128bits_update(&state, &size, sizeof size);
+    XXH3_128bits_update(&state, part.data(), part.size());
   }
-  std::string all;
-  for (const auto &part : parts) all += std::to_string(part.size()) + ' ';
-  for (const std::string &sum : sums) all += sum;
-  return sha256_of({reinterpret_cast<const uint8_t *>(all.data()), all.size()});
+  XXH128_canonical_t digest;
+  XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(&state));
+  return hex_of(digest.digest);
 }
 
 }  // namespace gcop::guide_torch

@@ -51,8 +51,7 @@ std::string text_of(const MappedFile &file, size_t max_bytes);  // a small file;
 
 // Hex SHA-256, as sha256sum has it.
 std::string sha256_of(std::span<const uint8_t> bytes);
-// One sum for a list of parts, whose pieces are hashed by several threads: SHA-256 of the parts' lengths and of the
-// sums of their pieces of 32 MB.
-std::string sha256_of_pieces(const std::vector<std::span<const uint8_t>> &parts);
+// Hex XXH3 in 128 bits of the parts' lengths and bytes: at the speed of memory, against files that differ by accident.
+std::string xxh3_of(const std::vector<std::span<const uint8_t>> &parts);
 
 }  // namespace gcop::guide_torch

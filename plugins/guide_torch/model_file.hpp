@@ -72,8 +72,9 @@ class ModelFile {
   // Error.
   virtual Result<> read(const std::string &hf_name, float *out, size_t n) const = 0;
 
-  // SHA-256 (hex) over everything that makes the model answer as it does: weights, configuration, tokenizer. Reads the
-  // whole of the files (about a second per GB) the first time it is asked.
+  // Of everything that makes the model answer as it does: weights, configuration, tokenizer. "sha256:HEX" of a GGUF
+  // file, as sha256sum has it (half a second per GB); "xxh3:HEX" in 128 bits of a directory's files (as fast as
+  // memory). Reads all of them.
   virtual Result<std::string> identity() const = 0;
 
  protected:

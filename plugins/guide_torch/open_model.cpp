@@ -115,7 +115,7 @@ Result<OpenModel> open_model(const Settings &s, Crew &crew) {
   if (hash.valid()) {
     const Result<std::string> sum = hash.get();
     if (!sum) return sum.error();
-    m.identity = "sha256:" + *sum;
+    m.identity = *sum;
   }
   if (!compact) return m;
   const auto read = [&](const Parameter &p, float *out) -> Result<> {

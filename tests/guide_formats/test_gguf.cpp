@@ -138,7 +138,8 @@ TEST_CASE("identity is the file's SHA-256 and changes with any weight") {
     return *id;
   };
   std::string first = identity();
-  CHECK(first.size() == 64);
+  CHECK(first.size() == 7 + 64);
+  CHECK(first.starts_with("sha256:"));
   CHECK(identity() == first);
   weights["model.norm.weight"][3] += 1;
   CHECK(identity() != first);

@@ -56,8 +56,34 @@ TEST_CASE("a directory that was written is read back bit for bit") {
     CHECK((*tokenizer)->encode("x<|im_end|>") == std::vector<int32_t>{'x', 258});
     auto id = (*file)->identity();
     REQUIRE(id);
-    CHECK(id->size() == 64);
+    CHECK(id->size() == 5 + 32);
+    CHECK(id->starts_with("xxh3:"));
   }
+}
+
+TEST_CASE("a directory's identity changes with a weight and with the tokenizer, and with nothing else") {
+  TempFolder folder;
+  save_tiny(folder / "m", "llama", StoredAs::f32);
+  const auto identity = [&] {
+    auto file = ModelFile::open(folder / "m");
+    REQUIRE(file);
+    auto id = (*file)->identity();
+    REQUIRE(id);
+    return *id;
+  };
+  const std::string first = identity();
+  write_file(folder / "m/README.md", "of no matter");
+  CHECK(identity() == first);
+  std::string weights = read_file(folder / "m/model.safetensors");
+  weights[weights.size() - 4] = static_cast<char>(weights[weights.size() - 4] ^ 1);  // of a float's lowest bits
+  write_file(folder / "m/model.safetensors", weights);
+  const std::string second = identity();
+  CHECK(second != first);
+  std::string tokenizer = read_file(folder / "m/tokenizer.json");
+  write_file(folder / "m/tokenizer.json", tokenizer + "\n");
+  CHECK(identity() != second);
+  write_file(folder / "m/tokenizer.json", tokenizer);
+  CHECK(identity() == second);
 }
 
 TEST_CASE("weights stored as bf16 come back rounded") {
