@@ -125,8 +125,8 @@ std::string Backward::what_is_wrong(const PackedRows &rows, size_t sequence, siz
     }
     if (moved(j) > moved(worst)) worst = j;
   }
-  std::string text = "training sequence " + std::to_string(sequence) + ", token " +
-                     std::to_string(rows.targets[worst] - r.offsets[sequence]) + ": its log-probability is " +
+  std::string text = "training sequence " + std::to_string(sequence + 1) + ", token " +
+                     std::to_string(rows.targets[worst] - r.offsets[sequence] + 1) + ": its log-probability is " +
                      std::to_string(logprobs_[worst]);
   if (!std::isfinite(logprobs_[worst])) return text + "; the weights have diverged";
   if (r.old_logprobs) text += ", its old_logprob " + std::to_string(old_[worst]);

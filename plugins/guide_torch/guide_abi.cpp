@@ -40,7 +40,7 @@ std::optional<Error> check_ids(Instance &instance, const int32_t *tokens, size_t
   for (size_t i = 0; i < n; ++i)
     if (tokens[i] < 0 || tokens[i] >= instance.vocab())
       return invalid(std::string(what) + ": token id " + std::to_string(tokens[i]) + " at position " +
-                     std::to_string(i) + " is outside the vocabulary of " + std::to_string(instance.vocab()));
+                     std::to_string(i + 1) + " is outside the vocabulary of " + std::to_string(instance.vocab()));
   return std::nullopt;
 }
 
@@ -135,7 +135,7 @@ void score(gcop_instance *raw, const gcop_score_request *in, const gcop_op *op, 
     std::vector<std::span<const int32_t>> sequences;
     for (size_t i = 0; i < in->n; ++i) {
       const uint64_t begin = in->offsets[i], end = in->offsets[i + 1];
-      const std::string what = "sequence " + std::to_string(i);
+      const std::string what = "sequence " + std::to_string(i + 1);
       if (end < begin || static_cast<int64_t>(end - begin) > instance.engine().context())
         return invalid(what + " has " + std::to_string(end - begin) + " tokens and the context holds " +
                        std::to_string(instance.engine().context()));

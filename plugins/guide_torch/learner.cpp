@@ -5,7 +5,8 @@
 namespace gcop::guide_torch {
 
 namespace {
-std::string sequence(size_t i) { return "training sequence " + std::to_string(i); }
+// Counted from 1, as Lua does.
+std::string sequence(size_t i) { return "training sequence " + std::to_string(i + 1); }
 }  // namespace
 
 Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t context) {
@@ -39,7 +40,7 @@ Result<size_t> check_request(const gcop_train_request &r, int64_t vocab, int64_t
       masked += r.mask[j] != 0;
       for (const auto &[name, values] : {std::pair{"old_logprob", r.old_logprobs}, {"ref_logprob", r.ref_logprobs}})
         if (r.mask[j] && values && !std::isfinite(values[j]))
-          return invalid(sequence(i) + ", token " + std::to_string(j - begin) + ": its " + name + " is " +
+          return invalid(sequence(i) + ", token " + std::to_string(j - begin + 1) + ": its " + name + " is " +
                          std::to_string(values[j]) + "; a finite number is wanted");
     }
     if (policy && !std::isfinite(r.advantages[i]))

@@ -57,7 +57,7 @@ TEST_CASE("a loss that is no finite number ends the run; the batch it came from 
   )");
   CHECK(ran.code == 1);
   INFO(ran.said);
-  CHECK(ran.said.find("the loss is inf (training sequence 1, token 2: its log-probability is") != std::string::npos);
+  CHECK(ran.said.find("the loss is inf (training sequence 2, token 3: its log-probability is") != std::string::npos);
   CHECK(ran.said.find("the weights are unchanged; the batch is in '" + (out / "failed-batch.json").string()) !=
         std::string::npos);
   json batch = json::parse(slurp(out / "failed-batch.json"));

@@ -144,7 +144,7 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
   refused(Batch(), Model::nll(), "at least one sequence");
   Batch b;
   b.add({}, {});
-  refused(b, Model::nll(), "training sequence 0 is empty");
+  refused(b, Model::nll(), "training sequence 1 is empty");
   b = good;
   b.mask = {0, 0};
   refused(b, Model::nll(), "nothing to train on");
@@ -156,15 +156,15 @@ TEST_CASE("a batch that cannot be trained on is refused and leaves the weights a
   refused(good, Model::policy(), "advantages");
   b = good;
   b.advantages = {NAN};
-  refused(b, Model::policy(), "training sequence 0: its advantage is nan");
+  refused(b, Model::policy(), "training sequence 1: its advantage is nan");
   b.advantages = {1};
   b.old_logprobs = {0, NAN};
-  refused(b, Model::policy(), "training sequence 0, token 1: its old_logprob is nan");
+  refused(b, Model::policy(), "training sequence 1, token 2: its old_logprob is nan");
   b.old_logprobs = {NAN, -1};  // not masked in: nobody looks
   CHECK(m.train(b, Model::policy(), Model::adamw(0)).status == GCOP_OK);
   b.advantages = {-1};
   b.old_logprobs = {0, -1e6f};
-  refused(b, Model::policy(), "the loss is inf (training sequence 0, token 1: its log-probability is");
+  refused(b, Model::policy(), "the loss is inf (training sequence 1, token 2: its log-probability is");
   b.advantages = {3e38f};
   b.old_logprobs = {};
   gcop_loss_options o = Model::policy();
