@@ -67,6 +67,23 @@ TEST_CASE("cells of one program are copies of one process, each with a memory, a
   CHECK(below_us("gcop-hold").size() == 2);
 }
 
+TEST_CASE("where memory is short, the kernel ends cells before their host") {
+  auto made = gcop::sandbox::Sandbox::make();
+  jail::Call call((*made)->service(), {jail::python("import time; time.sleep(1); print('slept')")});
+  size_t seen = 0;
+  for (int i = 0; i < 500 && seen < 2; ++i) {  // the box and its cell
+    seen = 0;
+    for (const long pid : below_us("python3")) {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/oom_score_adj");
+      int adjusted = 0;
+      seen += file >> adjusted && adjusted == 1000;
+    }
+    usleep(2000);
+  }
+  CHECK(seen >= 2);
+  CHECK(call.wait().cells.at(0).out == "slept\n");
+}
+
 TEST_CASE("at most so many boxes are kept") {
   auto made = gcop::sandbox::Sandbox::make();
   for (int i = 0; i < 12; ++i)

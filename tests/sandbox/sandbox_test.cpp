@@ -76,6 +76,37 @@ TEST_CASE("CPU time of children and of daemons counts") {
   CHECK(end.cells[0].limits == GCOP_CELL_CPU);
 }
 
+TEST_CASE("memory of all processes together is bounded") {
+  const auto with = [](int megabytes) {
+    auto spec = jail::python(
+        "import os, time\n"
+        "children = []\n"
+        "for _ in range(4):\n"
+        "    r, w = os.pipe()\n"
+        "    if os.fork() == 0:\n"
+        "        held = b'x' * (" +
+        std::to_string(megabytes) +
+        " << 20)\n"
+        "        os.write(w, b'.')\n"
+        "        time.sleep(100)\n"
+        "    children.append(r)\n"
+        "for r in children: os.read(r, 1)\n"
+        "time.sleep(0.5)\n"
+        "print('held')\n");
+    spec.wall_ms = 60'000;
+    return run({spec});
+  };
+  const auto most = with(200);  // each of them may: 256
+  REQUIRE_MESSAGE(most.status == GCOP_OK, most.error);
+  CHECK(most.cells[0].limits == GCOP_CELL_MEMORY);
+  CHECK(most.cells[0].signal == SIGKILL);
+  CHECK(most.cells[0].out.empty());
+  const auto few = with(30);
+  REQUIRE_MESSAGE(few.status == GCOP_OK, few.error);
+  CHECK(few.cells[0].limits == 0);
+  CHECK(few.cells[0].out == "held\n");
+}
+
 TEST_CASE("the wall limit ends a sleeping program") {
   auto spec = jail::python("import time; print('x', flush=True); time.sleep(100)");
   spec.wall_ms = 300;

@@ -200,3 +200,15 @@ TEST_CASE("own 13: processes that stop themselves, ignore everything, or are mad
       "return 0",
       "expected 3, got 0");
 }
+
+TEST_CASE("own 14: a family of processes, each of which holds less than one may") {
+  fails(
+      "import os, time\n"
+      "def f(a, b):\n"
+      "    for _ in range(6):\n"
+      "        if os.fork() == 0: break\n"
+      "    held = b'x' * (150 << 20)\n"
+      "    time.sleep(100)\n"
+      "    return 3",
+      "the program used more than 256 MiB of memory and was stopped");
+}

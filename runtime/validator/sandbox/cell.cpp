@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "validator/sandbox/box.hpp"
-#include "validator/sandbox/cpu_time.hpp"
+#include "validator/sandbox/usage.hpp"
 
 namespace gcop::sandbox {
 namespace {
@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t kSetupNs = 30'000'000'000;     // a cell that does not run by then is a failure of the machine
 constexpr uint64_t kKillGraceNs = 2'000'000'000;  // then its box goes as well
 constexpr uint64_t kShortestCpuWatchNs = 5'000'000;
+constexpr uint64_t kMemoryWatchNs = 50'000'000;  // the kernel bounds each process, this bounds their sum
 
 }  // namespace
 
@@ -103,7 +104,8 @@ void Cell::runs() {
   if (kill_wanted_) return;
   begun_ns_ = monotonic_ns();
   wall_end_ = begun_ns_ + limits_.wall_ns;
-  next_tick_ = std::min(wall_end_, begun_ns_ + limits_.cpu_ns / std::max(1u, std::thread::hardware_concurrency()));
+  next_tick_ = std::min({wall_end_, begun_ns_ + kMemoryWatchNs,
+                         begun_ns_ + limits_.cpu_ns / std::max(1u, std::thread::hardware_concurrency())});
 }
 
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
@@ -148,10 +150,12 @@ void Cell::tick(uint64_t now) {
   } else if (now >= wall_end_) {
     end(GCOP_CELL_WALL);
   } else {
-    cpu_ns_ = std::max(cpu_ns_, cpu_of_tree(pid_of(pidfd_.get())));
+    const Usage used = usage_of_tree(pid_of(pidfd_.get()));
+    cpu_ns_ = std::max(cpu_ns_, used.cpu_ns);
     if (cpu_ns_ >= limits_.cpu_ns) return end(GCOP_CELL_CPU);
+    if (used.mem_bytes > limits_.mem_bytes) return end(GCOP_CELL_MEMORY);
     const uint64_t soonest = (limits_.cpu_ns - cpu_ns_) / std::max(1u, std::thread::hardware_concurrency());
-    next_tick_ = std::min(wall_end_, now + std::max(kShortestCpuWatchNs, soonest));
+    next_tick_ = std::min(wall_end_, now + std::clamp(soonest, kShortestCpuWatchNs, kMemoryWatchNs));
   }
 }
 

@@ -391,7 +391,7 @@ typedef struct gcop_cell {
   uint32_t cpu_ms;            /* 0 = 2,000 */
   uint32_t wall_ms;           /* 0 = 10,000 */
   uint32_t max_processes;     /* 0 = 16 */
-  uint64_t mem_bytes;         /* 0 = 256 MiB */
+  uint64_t mem_bytes;         /* of each process, and of all together; 0 = 256 MiB */
   uint64_t tmp_bytes;         /* 0 = 16 MiB */
   uint64_t output_bytes;      /* of stdout and of stderr each, the rest is drained; 0 = 64 KiB */
   const gcop_str *argv;       /* argv[0] is an absolute path inside the box, or relative to /box */
@@ -405,7 +405,7 @@ typedef struct gcop_cell {
 enum {
   GCOP_CELL_CPU = 1u << 0,    /* ended by the CPU limit */
   GCOP_CELL_WALL = 1u << 1,   /* ended by the wall limit */
-  GCOP_CELL_MEMORY = 1u << 2, /* ended by the memory limit, where the kernel says so */
+  GCOP_CELL_MEMORY = 1u << 2, /* its processes held more than mem_bytes together; one alone is refused more */
   GCOP_CELL_OUTPUT = 1u << 3  /* output was cut */
 };
 

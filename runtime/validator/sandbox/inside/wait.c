@@ -268,6 +268,7 @@ EXPORT int gcop_cell_wait(void) {
   group = getgid();
   landlock_version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1u);
 
+  put("self/oom_score_adj", "1000"); /* for all cells: where memory is short, the kernel ends them first */
   sigset_t child, before;
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);

@@ -1,4 +1,4 @@
-#include "validator/sandbox/cpu_time.hpp"
+#include "validator/sandbox/usage.hpp"
 
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -34,19 +34,22 @@ std::vector<long> numbers_in(std::string_view text) {
   return out;
 }
 
-// CPU time of a process, of the children it has reaped and of all living descendants. A daemon's parent is process 1
-// of the box, so nothing hides from this walk.
-uint64_t tree(pid_t pid, int depth) {
+// A process, all living descendants and, for CPU time, the children that they have reaped. A daemon's parent is process
+// 1 of the box, so nothing hides from this walk.
+Usage tree(pid_t pid, int depth) {
   static const uint64_t tick_ns = 1'000'000'000 / static_cast<uint64_t>(sysconf(_SC_CLK_TCK));
+  static const uint64_t page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const std::string base = "/proc/" + std::to_string(pid);
   const std::string stat = read_small_file(base + "/stat");
   const size_t name_end = stat.rfind(')');
-  if (name_end == stat.npos || name_end + 4 > stat.size()) return 0;
+  if (name_end == stat.npos || name_end + 4 > stat.size()) return {};
   const std::vector<long> fields = numbers_in(std::string_view(stat).substr(name_end + 4));  // from ppid, field 4
-  if (fields.size() < 17) return 0;
+  if (fields.size() < 17) return {};
   uint64_t ticks = 0;
   for (size_t i = 10; i < 14; ++i) ticks += static_cast<uint64_t>(std::max(0l, fields[i]));  // u, s, cu, cs
-  uint64_t total = ticks * tick_ns;
+  Usage total{ticks * tick_ns, 0};
+  const std::vector<long> pages = numbers_in(read_small_file(base + "/statm"));  // size, resident, of files, ...
+  if (pages.size() > 2) total.mem_bytes = static_cast<uint64_t>(std::max(0l, pages[1] - pages[2])) * page_bytes;
   const long threads = fields[16];
   if (depth > 64) return total;
   std::vector<long> ids{pid};
@@ -64,8 +67,11 @@ uint64_t tree(pid_t pid, int depth) {
       }
   }
   for (long id : ids)
-    for (long child : numbers_in(read_small_file(base + "/task/" + std::to_string(id) + "/children")))
-      total += tree(static_cast<pid_t>(child), depth + 1);
+    for (long child : numbers_in(read_small_file(base + "/task/" + std::to_string(id) + "/children"))) {
+      const Usage below = tree(static_cast<pid_t>(child), depth + 1);
+      total.cpu_ns += below.cpu_ns;
+      total.mem_bytes += below.mem_bytes;
+    }
   return total;
 }
 
@@ -77,6 +83,6 @@ pid_t pid_of(int pidfd) {
   return at == info.npos ? -1 : static_cast<pid_t>(std::strtol(info.c_str() + at + 4, nullptr, 10));
 }
 
-uint64_t cpu_of_tree(pid_t pid) { return pid > 0 ? tree(pid, 0) : 0; }
+Usage usage_of_tree(pid_t pid) { return pid > 0 ? tree(pid, 0) : Usage{}; }
 
 }  // namespace gcop::sandbox
