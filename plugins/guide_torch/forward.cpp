@@ -138,7 +138,7 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
   const int q = static_cast<int>(config_.heads * config_.head_dim),
             kv = static_cast<int>(config_.kv_heads * config_.head_dim);
   const size_t lanes = lanes_, stride = hidden * lanes, qkv_stride = static_cast<size_t>(q + 2 * kv) * lanes;
-  few_ = rows.size() <= kFewTokens && !model.head.int8 ? static_cast<int>(rows.size()) : 0;
+  few_ = static_cast<int>(rows.size()) <= most_few(model) ? static_cast<int>(rows.size()) : 0;
   if (few_) return run_few(model, pool, rows);
   panels_ = static_cast<int>((rows.size() + lanes - 1) / lanes);
   positions(rows);
@@ -184,7 +184,7 @@ void Forward::run(const ModelView &model, KvPool &pool, std::span<const Row> row
 }
 
 void Forward::head(const ModelView &model, std::span<const HeadRow> rows) {
-  head_few_ = rows.size() <= kFewTokens && !model.head.int8;
+  head_few_ = static_cast<int>(rows.size()) <= most_few(model);
   if (head_few_) return head_few(model, rows);
   const size_t lanes = lanes_, hidden = static_cast<size_t>(config_.hidden), vocab = static_cast<size_t>(config_.vocab);
   const size_t panels = (rows.size() + lanes - 1) / lanes, chunks = (vocab + kHeadChunk - 1) / kHeadChunk;

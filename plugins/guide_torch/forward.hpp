@@ -1,7 +1,7 @@
 // One pass of a decoder over a flat list of tokens, each of which belongs to some sequence and position: prompt chunks
 // and single new tokens go through together. Writes their keys and values and leaves hidden states and logits.
-// Up to kFewTokens tokens lie in rows and pass gemv (forward_few.cpp), more of them in panels (forward.cpp); the
-// numbers are the same, bit for bit. 7-bit weights always take panels. Engine thread only; buffers are planned once.
+// Up to kFewTokens tokens (kFewInt8 in 7 bits) lie in rows and pass gemv (forward_few.cpp), more of them in panels
+// (forward.cpp); the numbers are the same, bit for bit. Engine thread only; buffers are planned once.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -62,8 +62,10 @@ class Forward {
   };
   std::vector<Part> shares_few(std::span<const Product> products) const;
   void multiply(std::span<const Product> products, const float *x, int k);
+  void quantize_few(const float *x, int k, int tokens);
   void multiply_few(std::span<const Product> products, const float *x, int k);
 
+  int most_few(const ModelView &model) const { return model.head.int8 ? kFewInt8 : kFewTokens; }
   void run_few(const ModelView &model, KvPool &pool, std::span<const Row> rows);
   void attend_few(int64_t layer, const LayerView &weights, KvPool &pool, std::span<const Row> rows);
   void head_few(const ModelView &model, std::span<const HeadRow> rows);

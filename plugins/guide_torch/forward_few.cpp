@@ -10,7 +10,9 @@
 namespace gcop::guide_torch {
 
 void Forward::product_few(const Product &p, const float *x, int k, int tokens, int begin, int end) {
-  if (p.w.bf16)
+  if (p.w.int8)
+    kernels_.gemv_int8(*p.w.int8, p.bias, bytes_.data(), byte_scales_.data(), p.y, p.y_stride, k, tokens, begin, end);
+  else if (p.w.bf16)
     kernels_.gemv_bf16(p.w.bf16, p.bias, x, p.y, p.y_stride, k, tokens, begin, end);
   else
     kernels_.gemv(p.w.f32, p.bias, x, p.y, p.y_stride, k, tokens, begin, end);
@@ -32,7 +34,16 @@ std::vector<Forward::Part> Forward::shares_few(std::span<const Product> products
   return shares;
 }
 
+void Forward::quantize_few(const float *x, int k, int tokens) {
+  const size_t stride = static_cast<size_t>(k), scales = stride / kInt8Group;
+  bytes_.resize(std::max(bytes_.size(), tokens * stride));
+  byte_scales_.resize(std::max(byte_scales_.size(), tokens * scales));
+  for (int t = 0; t < tokens; ++t)
+    kernels_.quantize_row(x + t * stride, bytes_.data() + t * stride, byte_scales_.data() + t * scales, k);
+}
+
 void Forward::multiply_few(std::span<const Product> products, const float *x, int k) {
+  if (products[0].w.int8) quantize_few(x, k, few_);
   const std::vector<Part> shares = shares_few(products);
   crew_.run(shares.size(), [&](size_t i, int) {
     product_few(products[shares[i].product], x, k, few_, shares[i].begin, shares[i].end);
@@ -101,6 +112,7 @@ void Forward::run_few(const ModelView &model, KvPool &pool, std::span<const Row>
     norm(layer.norm2, true);
     const Product gate{layer.gate, nullptr, gate_.data(), static_cast<size_t>(inter), inter};
     const Product up{layer.up, nullptr, up_.data(), static_cast<size_t>(inter), inter};
+    if (layer.gate.int8) quantize_few(h_.data(), hidden, few_);
     const std::vector<Part> shares = shares_few({&gate, 1});
     crew_.run(shares.size(), [&](size_t i_share, int) {
       const int begin = shares[i_share].begin, end = shares[i_share].end;
@@ -123,6 +135,7 @@ void Forward::head_few(const ModelView &model, std::span<const HeadRow> rows) {
   stats_.resize(std::max(stats_.size(), rows.size() * chunks));
   for (size_t i = 0; i < rows.size(); ++i) hidden(rows[i].row, head_x_.data() + i * config_.hidden);
   const Product logits{model.head, nullptr, logits_.data(), vocab, static_cast<int>(vocab)};
+  if (model.head.int8) quantize_few(head_x_.data(), static_cast<int>(config_.hidden), static_cast<int>(rows.size()));
   crew_.run(chunks, [&](size_t c, int) {
     const int begin = static_cast<int>(c) * kHeadChunk, end = std::min(static_cast<int>(vocab), begin + kHeadChunk);
     product_few(logits, head_x_.data(), static_cast<int>(config_.hidden), static_cast<int>(rows.size()), begin, end);

@@ -31,6 +31,9 @@ inline Bits quad_dots(Bits x0, Bits w0, Bits x1, Bits w1) {
 
 inline Vec to_floats(Bits v) { return __builtin_convertvector((IVec)v, Vec); }
 
+// round(v * inverse) + 64: adding 1.5 * 2^23 rounds to an integer, which the bits of the sum then hold.
+inline IVec to_sevens(Vec v, Vec inverse) { return (IVec)fused(v, inverse, splat(12582912.0f)) - 0x4B400000 + 64; }
+
 void quantize(const float *x, uint8_t *bytes, float *scales, int k) {
   for (int g = 0; g < k / kInt8Group; ++g) {
     const float *from = x + static_cast<size_t>(g) * kInt8Group * L;
@@ -43,10 +46,7 @@ void quantize(const float *x, uint8_t *bytes, float *scales, int k) {
     const Vec inverse = most > 0.0f ? 63.0f / most : Vec{};
     for (int i = 0; i < kInt8Group; i += 4) {
       IVec packed = {};
-      for (int j = 0; j < 4; ++j) {
-        const Vec rounded = load(from + (i + j) * L) * inverse + splat(12582912.0f);  // 1.5 * 2^23: to an integer
-        packed |= ((IVec)rounded - 0x4B400000 + 64) << (8 * j);                       // the bits of 12582912.0f
-      }
+      for (int j = 0; j < 4; ++j) packed |= to_sevens(load(from + (i + j) * L), inverse) << (8 * j);
       store_bits(bytes + (static_cast<size_t>(g) * kInt8Group + i) * L, (Bits)packed);
     }
   }
@@ -87,7 +87,8 @@ inline void tile_int8(const Int8Rows &w, int row, const float *bias, const uint8
     for (int p = 0; p < P; ++p) {
       const Vec scale = load(x_scales + p * s_stride + static_cast<size_t>(g) * L);
       for (int r = 0; r < R; ++r)
-        out[r][p] += to_floats(acc[r][p]) * (splat(w.scales[static_cast<size_t>(row + r) * groups + g]) * scale);
+        out[r][p] =
+            fused(to_floats(acc[r][p]), splat(w.scales[static_cast<size_t>(row + r) * groups + g]) * scale, out[r][p]);
     }
   }
   for (int r = 0; r < R; ++r)

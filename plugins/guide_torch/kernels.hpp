@@ -17,6 +17,7 @@ namespace gcop::guide_torch {
 constexpr int kBlockTokens = 16;  // tokens in one block of the key/value pool
 constexpr int kHeadChunk = 96;    // vocabulary entries that share one LogitStats
 constexpr int kFewTokens = 4;     // that gemv takes at once
+constexpr int kFewInt8 = 3;       // of these, in 7 bits: one more, and a panel is faster
 constexpr int kInt8Group = 32;    // inputs that share a scale in the 7-bit form of weights and activations
 
 // Rows of a weight matrix in 7 bits: w[n][k] = values[n][k] * scales[n][k / 32], values in -63 .. 63.
@@ -71,6 +72,11 @@ struct Kernels {
   // gemm of such panels (k * lanes bytes each) and rows. Integer sums within a group, fp32 sums over groups in order.
   void (*gemm_int8)(const Int8Rows &w, const float *bias, const uint8_t *x, const float *x_scales, float *y,
                     size_t y_stride, int k, int panels, int begin, int end);
+  // The same for 1 to kFewTokens tokens that lie apart, bit for bit: bytes [token][k], scales [token][k / 32] and
+  // y [token][y_stride]; quantize_row takes one of them.
+  void (*quantize_row)(const float *x, uint8_t *bytes, float *scales, int k);
+  void (*gemv_int8)(const Int8Rows &w, const float *bias, const uint8_t *x, const float *x_scales, float *y,
+                    size_t y_stride, int k, int tokens, int begin, int end);
   // gate[...] = silu(gate) * up over features [begin, end).
   void (*swiglu)(float *gate, const float *up, size_t stride, int panels, int begin, int end);
   // One panel: x += add (unless null); out = x / rms(x) * weight.

@@ -2,6 +2,7 @@
 // compiled for its instruction set. Everything sits in an unnamed namespace, so that no symbol of one width can be
 // taken for the other's by the linker.
 #include "int8_body.hpp"
+#include "int8_rows_body.hpp"
 #include "kernels.hpp"
 #include "matrix_body.hpp"
 #include "row_kernels.hpp"

@@ -166,9 +166,10 @@ constexpr RowKernels kTable = {rmsnorm,       rmsnorm_backward, rope,      swigl
 
 }  // namespace row
 
-constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,    gemm,      gemm_bf16,   gemv,        gemv_bf16,
-                            transpose,         pack, product,   quantize,    gemm_int8,   swiglu,
-                            rmsnorm,           rope, attention, logit_stats, &row::kTable};
+constexpr Kernels kTable = {GCOP_KERNELS_NAME, L,      gemm,    gemm_bf16, gemv,      gemv_bf16,
+                            transpose,         pack,   product, quantize,  gemm_int8, quantize_row,
+                            gemv_int8,         swiglu, rmsnorm, rope,      attention, logit_stats,
+                            &row::kTable};
 
 }  // namespace
 }  // namespace gcop::guide_torch

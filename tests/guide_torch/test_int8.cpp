@@ -69,7 +69,7 @@ TEST_CASE("7-bit products equal plain loops over the same integers, at the ends 
   for (const Kernels *kernels : tables())
     for (const bool extreme : {false, true}) {
       INFO(kernels->name << (extreme ? ", extreme" : ""));
-      const int lanes = kernels->lanes, k = 96, groups = k / 32, n = 37, panels = 3;
+      const int lanes = kernels->lanes, k = 608, groups = k / 32, n = 37, panels = 3;  // groups: 8, 8 and 3
       std::mt19937 random(7);
       std::normal_distribution<float> normal;
       std::vector<float> x(static_cast<size_t>(panels) * k * lanes), bias(n), w_scales(n * groups);
@@ -121,6 +121,31 @@ TEST_CASE("7-bit products equal plain loops over the same integers, at the ends 
         }
       CHECK(worst_step <= 0.5001);  // to the nearest
       CHECK(worst < 1e-6);
+
+      for (int tokens = 1; tokens <= gcop::guide_torch::kFewTokens; ++tokens) {
+        INFO(tokens << " tokens");
+        const size_t row = static_cast<size_t>(n) + 3;
+        std::vector<uint8_t> few(static_cast<size_t>(tokens) * k);
+        std::vector<float> few_scales(static_cast<size_t>(tokens) * groups), token(k), out(tokens * row, -1.f);
+        size_t different = 0;
+        for (int t = 0; t < tokens; ++t) {
+          for (int i = 0; i < k; ++i) token[i] = x[static_cast<size_t>(i) * lanes + t];
+          kernels->quantize_row(token.data(), few.data() + static_cast<size_t>(t) * k,
+                                few_scales.data() + static_cast<size_t>(t) * groups, k);
+          for (int i = 0; i < k; ++i) {
+            const size_t at = static_cast<size_t>(i / 4) * lanes * 4 + t * 4 + i % 4;
+            different += few[static_cast<size_t>(t) * k + i] != bytes[at];
+            different += few_scales[t * groups + i / 32] != scales[static_cast<size_t>(i / 32) * lanes + t];
+          }
+        }
+        for (const auto &[begin, end] : {std::pair{0, 17}, std::pair{17, 20}, std::pair{20, n}})
+          kernels->gemv_int8(rows, bias.data(), few.data(), few_scales.data(), out.data(), row, k, tokens, begin, end);
+        for (int t = 0; t < tokens; ++t)
+          for (size_t r = 0; r < row; ++r)
+            different +=
+                out[t * row + r] != (r < static_cast<size_t>(n) ? y[r * static_cast<size_t>(lanes) + t] : -1.f);
+        CHECK(different == 0);
+      }
     }
 }
 
