@@ -76,6 +76,16 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
   parts.limits.kv_bytes = model.kv_bytes;
   parts.weights = std::make_unique<Weights>(config, std::move(model.arena));
   if (model.compact) parts.weights->use_compact(std::move(model.compact));
+  Json lora_info;
+  if (settings.lora.rank > 0) {
+    self->lora_ = std::make_unique<Lora>(settings.lora, parts.weights->layout());
+    const std::shared_ptr<Arena> base = parts.weights->find("current")->arena;
+    parts.weights->put("current", copy_of(*base), base, self->lora_->fresh(settings.seed));
+    lora_info = {{"rank", settings.lora.rank},
+                 {"alpha", settings.lora.alpha},
+                 {"targets", settings.lora.targets},
+                 {"parameters", self->lora_->layout().count}};
+  }
   if (settings.device != "cpu") {
     const Result<std::shared_ptr<device::Device>> device =
         device::Device::open({settings.device, settings.compute == "bf16", config, parts.limits.context,
@@ -83,10 +93,17 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
     if (!device) return device.error();
     self->device_ = *device;
     self->identity_ += " " + settings.compute + " " + settings.device;
-    parts.weights->use_device(self->device_->place(parts.weights->layout()));
+    parts.weights->use_device(self->device_->place(parts.weights->layout(), self->lora_.get(), *parts.crew));
     parts.compute = self->device_->compute();
-    // Of what is left, half; a guide also wants fp32 weights, gradients, two moments and room for activations.
-    const size_t training = settings.role == "guide" ? parts.weights->layout().floats * 16 + (size_t{8} << 30) : 0;
+    // Of what is left, half; a guide also wants what it trains in fp32, gradients, two moments and room for
+    // activations, and one with an adapter the matrices under it in fp32.
+    size_t training = 0;
+    if (settings.role == "guide") {
+      const Layout &layout = parts.weights->layout();
+      training = (self->lora_ ? self->lora_->layout() : layout).floats * 16 + (size_t{8} << 30);
+      if (self->lora_)
+        for (const Lora::Target &t : self->lora_->targets()) training += layout.parameters[t.matrix].count * 4;
+    }
     const size_t free = self->device_->free_bytes();
     const size_t spare = free > training ? (free - training) / 2 : 0;
     if (settings.kv_bytes == 0)
@@ -100,17 +117,6 @@ Result<std::unique_ptr<Instance>> Instance::make(const Settings &settings) {
     return invalid("guide_torch: kv_bytes is " + std::to_string(settings.kv_bytes) + "; one block of 16 tokens takes " +
                    std::to_string(block));
   parts.tokenizer = self->tokenizer_.get();
-  Json lora_info;
-  if (settings.lora.rank > 0) {
-    self->lora_ = std::make_unique<Lora>(settings.lora, parts.weights->layout());
-    const std::shared_ptr<Arena> base = parts.weights->find("current")->arena;
-    parts.weights->put("current", copy_of(*base), base, self->lora_->fresh(settings.seed));
-    lora_info = {{"rank", settings.lora.rank},
-                 {"alpha", settings.lora.alpha},
-                 {"targets", settings.lora.targets},
-                 {"parameters", self->lora_->layout().count}};
-  }
-
   if (!settings.variables.empty()) {  // other prompts for the same messages
     Json variables;
     for (const auto &[name, value] : settings.variables)
@@ -163,7 +169,7 @@ Learner &Instance::trainer() {
   if (!trainer_) {
     Engine &e = *engine_;
     if (device_)
-      trainer_ = device_->learner(e.weights().layout());
+      trainer_ = device_->learner(e.weights().layout(), lora_.get());
     else
       trainer_ = std::make_unique<Trainer>(config_, e.weights().layout(), lora_.get(), e.context(), e.crew());
   }

@@ -43,10 +43,11 @@ CompactWeights::Form form_of(const OpenModel &m) {
 
 Result<> plan_memory(const Settings &s, const Layout &layout, int threads, OpenModel &m) {
   m.context = s.context > 0 ? std::min(s.context, m.config.context) : std::min<int64_t>(m.config.context, 8192);
-  if (s.device != "cpu") {  // where keys, values and training are; the host keeps fp32 weights
+  if (s.device != "cpu") {  // where keys, values and training are; the host keeps fp32 weights, and an adapter's base
     m.kv_bytes = s.kv_bytes;
     m.bytes = layout.floats * sizeof(float);
-    return check_memory(m.bytes, "'" + s.name + "'", "weights", "free some, or take a smaller model");
+    return check_memory(s.lora.rank > 0 ? 2 * m.bytes : m.bytes, "'" + s.name + "'", "weights",
+                        "free some, or take a smaller model");
   }
   const size_t block = KvPool::block_bytes(m.config);
   m.kv_bytes =

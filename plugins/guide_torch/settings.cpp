@@ -99,8 +99,6 @@ Result<Settings> parse_settings(const std::string &text) {
     const Result<LoraSettings> lora = parse_lora(json["lora"].dump());
     if (!lora) return invalid("guide_torch: " + lora.error().message);
     if (s.role == "core") return invalid("guide_torch: lora is for guides; a core is not trained");
-    if (s.device != "cpu")
-      return invalid("guide_torch: lora trains on device \"cpu\" only; leave it out to train all weights");
     s.lora = *lora;
   }
   if (json.contains("template")) {

@@ -71,7 +71,7 @@ const Version *Weights::find(const std::string &name) const {
 
 const Version *Weights::fetched(const std::string &name) const {
   const Version *version = find(name);
-  if (version && version->placed) version->placed->fetch(*version->arena);
+  if (version && version->placed) version->placed->fetch(*version);
   return version;
 }
 

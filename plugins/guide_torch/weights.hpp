@@ -61,12 +61,14 @@ struct ModelView {
   std::vector<LayerView> layers;
 };
 
-// A version's parameters in the memory of a device that computes with them. The version's arena is then a copy on the
-// host, which a training step leaves behind.
+struct Version;
+
+// A version's parameters in the memory of a device that computes with them. The version's arena and adapter are then
+// copies on the host, which a training step leaves behind.
 class Placed {
  public:
   virtual ~Placed() = default;
-  virtual void fetch(Arena &host) = 0;  // brings the copy up to date
+  virtual void fetch(const Version &host) = 0;  // brings the copies up to date
 };
 using Place = std::function<std::shared_ptr<Placed>(const Arena &host)>;
 
@@ -88,7 +90,7 @@ class Weights {
   const Config &config() const { return config_; }
   const Layout &layout() const { return layout_; }
   const Version *find(const std::string &name) const;
-  const Version *fetched(const std::string &name) const;  // with an arena that is up to date
+  const Version *fetched(const std::string &name) const;  // with arena and adapter up to date
   std::string names() const;                              // "current, sft": for messages
   void put(const std::string &name, std::shared_ptr<Arena> arena, std::shared_ptr<const Arena> base = nullptr,
            std::shared_ptr<Arena> adapter = nullptr);

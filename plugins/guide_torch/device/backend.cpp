@@ -78,6 +78,28 @@ DeviceLayout::DeviceLayout(const Config &config, const Layout &host) {
     if (!placed[i]) put(i);
 }
 
+DeviceLayout::DeviceLayout(const Layout &adapter) : count(adapter.floats) {
+  for (const Parameter &p : adapter.parameters) pieces.push_back({p.offset, p.offset, p.count, p.matrix()});
+}
+
+namespace {
+at::Tensor host_view(const Arena &arena, const DeviceLayout::Piece &p) {
+  return at::from_blob(arena.data() + p.host_offset, {static_cast<int64_t>(p.count)}, at::kFloat);
+}
+}  // namespace
+
+at::Tensor DeviceLayout::part(const at::Tensor &flat, size_t i) const {
+  return flat.narrow(0, static_cast<int64_t>(pieces[i].offset), static_cast<int64_t>(pieces[i].count));
+}
+
+void DeviceLayout::upload(const Arena &from, const at::Tensor &to) const {
+  for (size_t i = 0; i < pieces.size(); ++i) part(to, i).copy_(host_view(from, pieces[i]));
+}
+
+void DeviceLayout::download(const at::Tensor &from, const Arena &to) const {
+  for (size_t i = 0; i < pieces.size(); ++i) host_view(to, pieces[i]).copy_(part(from, i));
+}
+
 ModelTensors::ModelTensors(const Config &c, const Layout &host, const DeviceLayout &layout, const at::Tensor &flat) {
   const auto rows = [&](const std::string &name, int64_t n) {  // of this parameter and those that follow it
     const size_t i = host.index(name);
@@ -109,47 +131,39 @@ ModelTensors::ModelTensors(const Config &c, const Layout &host, const DeviceLayo
   }
 }
 
-namespace {
-at::Tensor fresh_work(const Backend &b, const DeviceLayout &layout) {
-  return b.empty({static_cast<int64_t>(layout.count)});
-}
-at::Tensor host_view(const Arena &arena, const DeviceLayout::Piece &p) {
-  return at::from_blob(arena.data() + p.host_offset, {static_cast<int64_t>(p.count)}, at::kFloat);
-}
-at::Tensor part(const at::Tensor &flat, const DeviceLayout::Piece &p) {
-  return flat.narrow(0, static_cast<int64_t>(p.offset), static_cast<int64_t>(p.count));
-}
-}  // namespace
-
-DeviceModel::DeviceModel(BackendPtr backend, const Layout &host, const Arena &arena)
+DeviceModel::DeviceModel(BackendPtr backend, const Layout &host, const Lora *lora, Crew &crew, const Arena &arena)
     : backend_(std::move(backend)),
+      lora_(lora),
+      crew_(crew),
       layout_(backend_->config, host),
-      work_(fresh_work(*backend_, layout_)),
+      trained_layout_(lora ? DeviceLayout(lora->layout()) : layout_),
+      work_(backend_->empty({static_cast<int64_t>(layout_.count)})),
       tensors_(backend_->config, host, layout_, work_) {
   const Scope scope(*backend_);
   work_.zero_();  // the gaps too: sums run over them
-  upload(work_, arena);
-  if (backend_->scalar == at::kFloat) master_ = work_;
+  layout_.upload(arena, work_);
 }
 
-void DeviceModel::upload(const at::Tensor &to, const Arena &arena) const {
-  for (const DeviceLayout::Piece &p : layout_.pieces) part(to, p).copy_(host_view(arena, p));
-}
-
-const at::Tensor &DeviceModel::master(const Arena &arena) {
-  if (!master_.defined()) {
-    at::Tensor fresh = backend_->floats({static_cast<int64_t>(layout_.count)});
-    fresh.zero_();
-    upload(fresh, arena);
-    master_ = std::move(fresh);
+const TrainedTensors &DeviceModel::trained(const Version &host) {
+  if (trained_.master.defined()) return trained_;
+  const bool exact = backend_->scalar == at::kFloat;
+  if (!lora_ && exact) {
+    trained_ = {work_, work_};
+    return trained_;
   }
-  return master_;
+  const at::Tensor master = backend_->floats({static_cast<int64_t>(trained_layout_.count)});
+  master.zero_();
+  trained_layout_.upload(lora_ ? *host.adapter : *host.arena, master);
+  trained_ = {master, !lora_ ? work_ : exact ? master : master.to(backend_->scalar)};
+  return trained_;
 }
 
-void DeviceModel::fetch(Arena &host) {
+// What is sampled from has an adapter's product rounded; the sum in fp32 is made again, with the same bits.
+void DeviceModel::fetch(const Version &host) {
   if (!stale_) return;
   const Scope scope(*backend_);
-  for (const DeviceLayout::Piece &p : layout_.pieces) host_view(host, p).copy_(part(master_, p));
+  trained_layout_.download(trained_.master, lora_ ? *host.adapter : *host.arena);
+  if (lora_) lora_->merge(*host.base, *host.adapter, *host.arena, crew_);
   stale_ = false;
 }
 

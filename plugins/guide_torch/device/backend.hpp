@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "../lora.hpp"
 #include "../model_file.hpp"
 #include "../weights.hpp"
 #include "device.hpp"
@@ -59,16 +60,22 @@ class Scope {
   std::optional<c10::StreamGuard> stream_;
 };
 
+// Null where there is no tensor.
+inline void *data(const at::Tensor &t) { return t.defined() ? t.data_ptr() : nullptr; }
 template <class T>
 T *data(const at::Tensor &t) {
-  return static_cast<T *>(t.data_ptr());
+  return static_cast<T *>(data(t));
 }
-inline void *data(const at::Tensor &t) { return t.defined() ? t.data_ptr() : nullptr; }
 
-// Offsets of a model's parameters in the device's flat tensors: as the host's Layout, but in an order that makes one
-// matrix of q, k and v and one of gate and up.
+// Offsets of parameters in the device's flat tensors. A model's are the host's Layout, but in an order that makes one
+// matrix of q, k and v and one of gate and up; an adapter's are as on the host.
 struct DeviceLayout {
   DeviceLayout(const Config &config, const Layout &host);
+  explicit DeviceLayout(const Layout &adapter);
+  at::Tensor part(const at::Tensor &flat, size_t parameter) const;
+  void upload(const Arena &from, const at::Tensor &to) const;
+  void download(const at::Tensor &from, const Arena &to) const;  // fp32
+
   struct Piece {
     size_t host_offset, offset, count;
     bool matrix;
@@ -82,32 +89,40 @@ struct LayerTensors {
 };
 // Parameters, or gradients, as views of one flat tensor.
 struct ModelTensors {
+  ModelTensors() = default;
   ModelTensors(const Config &config, const Layout &host, const DeviceLayout &layout, const at::Tensor &flat);
   at::Tensor embed, norm, head;
   std::vector<LayerTensors> layers;
 };
 
-// A version's parameters: in the Type for computing, and in fp32 once it is trained. In fp32 both are one.
+// What training changes, flat: fp32 values, and as they are computed with. In fp32 both are one.
+struct TrainedTensors {
+  at::Tensor master, work;
+};
+
+// A version's parameters: all in the Type for computing, and what is trained of them once it is.
 class DeviceModel : public Placed {
  public:
-  DeviceModel(BackendPtr backend, const Layout &host, const Arena &arena);
-  void fetch(Arena &host) override;
+  DeviceModel(BackendPtr backend, const Layout &host, const Lora *lora, Crew &crew, const Arena &arena);
+  void fetch(const Version &host) override;
 
   const ModelTensors &tensors() const { return tensors_; }
   const DeviceLayout &layout() const { return layout_; }
   const at::Tensor &work() const { return work_; }
-  // The fp32 parameters, from `arena` the first time; the caller changes them and work() alike, and says so.
-  const at::Tensor &master(const Arena &arena);
+  // What a step changes: all parameters, whose `work` is work(), or the adapter's alone. Made from `host` the first
+  // time. The caller changes both tensors, brings work() up to date and calls changed().
+  const TrainedTensors &trained(const Version &host);
   void changed() { stale_ = true; }
 
  private:
-  void upload(const at::Tensor &to, const Arena &arena) const;
-
   const BackendPtr backend_;
-  const DeviceLayout layout_;
-  at::Tensor work_, master_;
+  const Lora *const lora_;
+  Crew &crew_;
+  const DeviceLayout layout_, trained_layout_;
+  at::Tensor work_;
   const ModelTensors tensors_;
-  bool stale_ = false;  // the host's copy
+  TrainedTensors trained_;
+  bool stale_ = false;  // the host's copies
 };
 
 struct RopeTables {
@@ -116,6 +131,6 @@ struct RopeTables {
 };
 
 std::unique_ptr<Compute> make_compute(BackendPtr backend);
-std::unique_ptr<Learner> make_learner(BackendPtr backend, const Layout &layout);
+std::unique_ptr<Learner> make_learner(BackendPtr backend, const Layout &layout, const Lora *lora);
 
 }  // namespace gcop::guide_torch::device

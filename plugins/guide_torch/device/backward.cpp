@@ -24,6 +24,38 @@ RowLists::RowLists(const Backend &backend, const std::vector<int64_t> &to) {
   targets = backend.upload(t), offsets = backend.upload(o), sources = backend.upload(s);
 }
 
+Gradients::Gradients(const Config &c, const Layout &model, const DeviceLayout &layout, const at::Tensor &flat)
+    : all(c, model, layout, flat), adapters(static_cast<size_t>(c.layers)) {}
+
+Gradients::Gradients(const Config &c, const Layout &model, const Lora &lora, const DeviceLayout &layout,
+                     const at::Tensor &values, const at::Tensor &flat)
+    : adapters(static_cast<size_t>(c.layers)), scale(lora.scale()) {
+  all.layers.resize(adapters.size());
+  const auto view = [&](const at::Tensor &from, size_t i) {
+    return layout.part(from, i).view(lora.layout().parameters[i].shape);
+  };
+  const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+  struct Place {
+    const char *name;
+    std::vector<LowRank> LayerAdapters::*matrix;
+    int64_t row;
+  };
+  const Place places[] = {
+      {"self_attn.q_proj", &LayerAdapters::qkv, 0},      {"self_attn.k_proj", &LayerAdapters::qkv, q},
+      {"self_attn.v_proj", &LayerAdapters::qkv, q + kv}, {"self_attn.o_proj", &LayerAdapters::o, 0},
+      {"mlp.gate_proj", &LayerAdapters::gate_up, 0},     {"mlp.up_proj", &LayerAdapters::gate_up, c.intermediate},
+      {"mlp.down_proj", &LayerAdapters::down, 0}};
+  for (size_t l = 0; l < adapters.size(); ++l)
+    for (const Place &p : places) {
+      const size_t matrix = model.index("model.layers." + std::to_string(l) + "." + p.name + ".weight");
+      for (const Lora::Target &t : lora.targets())
+        if (t.matrix == matrix)
+          (adapters[l].*p.matrix)
+              .push_back({p.row, model.parameters[matrix].shape[0], view(values, t.a), view(values, t.b),
+                          view(flat, t.a), view(flat, t.b)});
+    }
+}
+
 namespace {
 
 // Which rows' keys each span looks at, one after another.
@@ -98,6 +130,21 @@ at::Tensor MicroBatch::rounded(const at::Tensor &x) const {
   return out;
 }
 
+void MicroBatch::matrix_slope(const at::Tensor &dy_all, const at::Tensor &x, const at::Tensor &dw,
+                              const std::vector<LowRank> &adapters) const {
+  if (dw.defined()) b_.add_product(dw, dy_all, x);
+  const auto low = [&](const at::Tensor &from, const at::Tensor &w) {  // scale * from w^T
+    at::Tensor out = b_.floats({from.size(0), w.size(0)});
+    b_.multiply_floats(out, from, w);
+    return rounded(out.mul_(gradients_.scale));
+  };
+  for (const LowRank &t : adapters) {
+    const at::Tensor dy = dy_all.narrow(1, t.row, t.rows);
+    b_.add_product(t.db, dy, low(x, t.a));
+    b_.add_product(t.da, low(dy, t.b.t()), x);
+  }
+}
+
 // Up to the product that the layer's last matrix takes. `x` is the residual stream that enters; it is not changed.
 MicroBatch::State MicroBatch::forward(int64_t i, const at::Tensor &x, const Rows &rows) const {
   const LayerTensors &w = weights_.layers[i];
@@ -141,22 +188,23 @@ MicroBatch::State MicroBatch::forward(int64_t i, const at::Tensor &x, const Rows
 void MicroBatch::backward(int64_t i, const at::Tensor &x, const State &s, const Rows &rows,
                           const at::Tensor &dx) const {
   const LayerTensors &w = weights_.layers[i];
-  const LayerTensors &g = gradients_.layers[i];
+  const LayerTensors &g = gradients_.all.layers[i];
+  const LayerAdapters &adapters = gradients_.adapters[i];
   const int64_t n = rows.n, q = c_.heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim, all = q + 2 * kv;
   const KernelTable &k = *b_.kernels;
 
   at::Tensor d = rounded(dx);
   const at::Tensor dactive = b_.empty({n, c_.intermediate}), dgate_up = b_.empty({n, 2 * c_.intermediate});
-  b_.add_product(g.down, d, s.active);
+  matrix_slope(d, s.active, g.down, adapters.down);
   b_.multiply_back(dactive, d, w.down);
   k.swiglu_slope({data(s.gate_up), data(dactive), data(dgate_up), n, c_.intermediate}, b_.type, b_.raw_stream);
-  b_.add_product(g.gate_up, dgate_up, s.h2);
+  matrix_slope(dgate_up, s.h2, g.gate_up, adapters.gate_up);
   at::Tensor dh = b_.empty({n, c_.hidden});
   b_.multiply_back(dh, dgate_up, w.gate_up);
   norm_slope(s.x2, dh, w.norm2, dx, g.norm2);
 
   d = rounded(dx);
-  b_.add_product(g.o, d, s.attended.out.view({n, q}));
+  matrix_slope(d, s.attended.out.view({n, q}), g.o, adapters.o);
   const at::Tensor dout = b_.empty({n, q});
   b_.multiply_back(dout, d, w.o);
   const auto [dq, dk, dv] =
@@ -190,11 +238,11 @@ void MicroBatch::backward(int64_t i, const at::Tensor &x, const State &s, const 
     heads(0, c_.heads, w.q_norm, g.q_norm);
     heads(q, c_.kv_heads, w.k_norm, g.k_norm);
   }
-  if (c_.qkv_bias) {
+  if (g.qkv_bias.defined()) {
     const at::Tensor scratch = b_.floats({kRowSlices * all});
     k.column_sum({data(dqkv), data<float>(g.qkv_bias), data<float>(scratch), n, all, all}, b_.type, b_.raw_stream);
   }
-  b_.add_product(g.qkv, dqkv, s.h);
+  matrix_slope(dqkv, s.h, g.qkv, adapters.qkv);
   dh = b_.empty({n, c_.hidden});
   b_.multiply_back(dh, dqkv, w.qkv);
   norm_slope(x, dh, w.norm1, dx, g.norm1);
@@ -235,7 +283,7 @@ at::Tensor MicroBatch::losses(const at::Tensor &states, const gcop_train_request
                            b_.type, b_.raw_stream);
     const at::Tensor part = d.narrow(0, 0, count);
     b_.multiply_back(slopes_out.narrow(0, from, count), part, weights_.head);
-    b_.add_product(gradients_.head, part, states.narrow(0, from, count));
+    if (gradients_.all.head.defined()) b_.add_product(gradients_.all.head, part, states.narrow(0, from, count));
   };
   // Whole sequences at a time, since a term may depend on all tokens of its sequence. One that is longer than a chunk
   // has its logits computed twice.
@@ -310,7 +358,7 @@ void MicroBatch::run(const gcop_train_request &r, size_t first, size_t last, con
   b_.kernels->sum_rows({data(slopes), data(dh), data<int32_t>(lists.targets), data<int32_t>(lists.offsets),
                         data<int32_t>(lists.sources), lists.count, c_.hidden, c_.hidden, c_.hidden, 0},
                        b_.type, b_.raw_stream);
-  norm_slope(x, dh, weights_.norm, dx, gradients_.norm);
+  norm_slope(x, dh, weights_.norm, dx, gradients_.all.norm);
   for (int64_t i = c_.layers; i-- > 0;) {
     if (i < static_cast<int64_t>(states.size())) {
       backward(i, inputs[i], states[i], rows, dx);
@@ -320,10 +368,12 @@ void MicroBatch::run(const gcop_train_request &r, size_t first, size_t last, con
     }
     inputs.pop_back();
   }
+  if (!gradients_.all.embed.defined()) return;
   const RowLists words(b_, std::vector<int64_t>(packed.tokens.begin(), packed.tokens.end()));
-  b_.kernels->sum_rows({data(dx), data(gradients_.embed), data<int32_t>(words.targets), data<int32_t>(words.offsets),
-                        data<int32_t>(words.sources), words.count, c_.hidden, c_.hidden, c_.hidden, 1},
-                       b_.type, b_.raw_stream);
+  b_.kernels->sum_rows(
+      {data(dx), data(gradients_.all.embed), data<int32_t>(words.targets), data<int32_t>(words.offsets),
+       data<int32_t>(words.sources), words.count, c_.hidden, c_.hidden, c_.hidden, 1},
+      b_.type, b_.raw_stream);
 }
 
 }  // namespace gcop::guide_torch::device

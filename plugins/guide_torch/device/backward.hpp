@@ -21,13 +21,34 @@ struct RowLists {
   int64_t count = 0;
 };
 
+// An adapter of rows [row, row + rows) of a fused matrix, to which it adds scale * B A.
+struct LowRank {
+  int64_t row, rows;
+  at::Tensor a, b;    // in the Type
+  at::Tensor da, db;  // fp32
+};
+struct LayerAdapters {
+  std::vector<LowRank> qkv, o, gate_up, down;
+};
+
+// What a micro-batch adds to: gradients of all parameters, or of an adapter's alone.
+struct Gradients {
+  Gradients(const Config &config, const Layout &model, const DeviceLayout &layout, const at::Tensor &flat);
+  // `layout` is of the adapter, `values` are its parameters in the Type.
+  Gradients(const Config &config, const Layout &model, const Lora &lora, const DeviceLayout &layout,
+            const at::Tensor &values, const at::Tensor &flat);
+  ModelTensors all;                     // no tensors with an adapter
+  std::vector<LayerAdapters> adapters;  // of each layer; empty lists without one
+  float scale = 0;
+};
+
 class MicroBatch {
  public:
   struct Options {
     int64_t kept_layers;  // that keep their activations
     int64_t logit_rows;   // of one chunk of logits
   };
-  MicroBatch(const Backend &backend, const RopeTables &rope, const ModelTensors &weights, ModelTensors &gradients,
+  MicroBatch(const Backend &backend, const RopeTables &rope, const ModelTensors &weights, const Gradients &gradients,
              const Options &options)
       : b_(backend), c_(backend.config), rope_(rope), weights_(weights), gradients_(gradients), options_(options) {}
 
@@ -45,13 +66,16 @@ class MicroBatch {
   void norm(const at::Tensor &x, const at::Tensor &add, const at::Tensor &weight, const at::Tensor &out) const;
   void norm_slope(const at::Tensor &x, const at::Tensor &dy, const at::Tensor &weight, const at::Tensor &dx,
                   const at::Tensor &dweight) const;
+  // Of y = x w^T: adds to dw, and to the gradients of the adapters of w's rows.
+  void matrix_slope(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &dw,
+                    const std::vector<LowRank> &adapters) const;
   at::Tensor rounded(const at::Tensor &x) const;
 
   const Backend &b_;
   const Config &c_;
   const RopeTables &rope_;
   const ModelTensors &weights_;
-  ModelTensors &gradients_;
+  const Gradients &gradients_;
   const Options options_;
 };
 

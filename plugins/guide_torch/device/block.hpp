@@ -70,6 +70,7 @@ void sum_rows(const SumRowsArgs &, Type, void *stream);
 void round(const RoundArgs &, Type, void *stream);
 void squares(const SquaresArgs &, Type, void *stream);
 void adam(const AdamArgs &, Type, void *stream);
+void merge(const MergeArgs &, Type, void *stream);
 void norm(const NormArgs &, Type, void *stream);  // norm.cu
 void norm_slope(const NormSlopeArgs &, Type, void *stream);
 void column_sum(const ColumnSumArgs &, Type, void *stream);

@@ -8,6 +8,7 @@
 
 #include "../compute.hpp"
 #include "../learner.hpp"
+#include "../lora.hpp"
 
 namespace gcop::guide_torch::device {
 
@@ -26,9 +27,10 @@ class Device {
   virtual ~Device() = default;
 
   // What these give keeps the device alive.
-  virtual Place place(const Layout &layout) = 0;  // of Weights::use_device
+  // `lora`: null, or what versions have an adapter of. What is passed by reference outlives what is given.
+  virtual Place place(const Layout &layout, const Lora *lora, Crew &crew) = 0;  // of Weights::use_device
   virtual std::unique_ptr<Compute> compute() = 0;
-  virtual std::unique_ptr<Learner> learner(const Layout &layout) = 0;
+  virtual std::unique_ptr<Learner> learner(const Layout &layout, const Lora *lora) = 0;
   virtual size_t free_bytes() const = 0;  // of its memory, now; 0: the host's
   virtual const std::string &name() const = 0;
 };

@@ -84,6 +84,18 @@ __global__ void adam_all(AdamArgs a) {
   }
 }
 
+// Without fused multiplications and additions, which the host's sum has not.
+template <class T>
+__global__ void merge_rows(MergeArgs a) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= a.rows * a.width) return;
+  const int64_t row = at / a.width, column = at % a.width;
+  float sum = a.base[at];
+  for (int64_t k = 0; k < a.rank; ++k)
+    sum = __fadd_rn(sum, __fmul_rn(__fmul_rn(a.scale, a.b[row * a.rank + k]), a.a[k * a.width + column]));
+  as<T>(a.out)[at] = narrow<T>(sum);
+}
+
 unsigned strided(int64_t count) {
   const unsigned blocks = blocks_of(count, kThreads);
   return blocks < 4096 ? blocks : 4096;
@@ -111,6 +123,9 @@ void squares(const SquaresArgs &a, Type, void *stream) {
 }
 void adam(const AdamArgs &a, Type type, void *stream) {
   GCOP_LAUNCH_TYPE(adam_all, type, strided(a.count), kThreads, stream, a);
+}
+void merge(const MergeArgs &a, Type type, void *stream) {
+  GCOP_LAUNCH_TYPE(merge_rows, type, blocks_of(a.rows * a.width, kThreads), kThreads, stream, a);
 }
 
 }  // namespace gcop::guide_torch::device::cuda

@@ -38,7 +38,7 @@ const char *failure() {
 constexpr KernelTable kTable = {kTableVersion, "cuda",   embed,      norm,       rope,       attention,
                                 swiglu,        sample,   loss,       loss_slope, norm_slope, rope_slope,
                                 swiglu_slope,  sum_rows, column_sum, round,      squares,    adam,
-                                record,        finish,   replay,     forget,     failure};
+                                merge,         record,   finish,     replay,     forget,     failure};
 
 }  // namespace
 }  // namespace gcop::guide_torch::device::cuda

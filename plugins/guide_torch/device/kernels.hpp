@@ -12,7 +12,7 @@
 namespace gcop::guide_torch::device {
 
 enum class Type : int32_t { f32, bf16 };
-inline constexpr int kTableVersion = 1;
+inline constexpr int kTableVersion = 2;
 inline constexpr int kPageTokens = 16;   // kBlockTokens
 inline constexpr int kTaskQueries = 16;  // members * heads / kv_heads of one attention task, at most
 inline constexpr int kWidestHead = 256;
@@ -177,6 +177,14 @@ struct AdamArgs {
   int64_t count;
   float scale, beta1, beta2, rate, unbias, eps, keep;  // adamw.cpp
 };
+// out = base + scale * b a, summed up as Lora::merge does: before it is rounded to the Type, the same bits.
+struct MergeArgs {
+  const float *base;   // [rows][width]
+  const float *a, *b;  // [rank][width], [rows][rank]
+  void *out;           // [rows][width]
+  int64_t rows, width, rank;
+  float scale;
+};
 
 struct KernelTable {
   int32_t version;  // kTableVersion
@@ -198,6 +206,7 @@ struct KernelTable {
   void (*round)(const RoundArgs &, Type, void *stream);
   void (*squares)(const SquaresArgs &, Type, void *stream);
   void (*adam)(const AdamArgs &, Type, void *stream);
+  void (*merge)(const MergeArgs &, Type, void *stream);
   // Graphs; null where there are none. record() starts, finish() ends and gives one that replay() enqueues, or null.
   void (*record)(void *stream);
   void *(*finish)(void *stream);

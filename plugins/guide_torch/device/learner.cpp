@@ -1,5 +1,6 @@
 // One optimizer step on a device: micro-batches one after another, the gradient's norm, AdamW on fp32 parameters, whose
-// rounded copies are the very memory that is sampled from.
+// rounded copies are the very memory that is sampled from. With an adapter, gradients and moments are its alone, and
+// its product is added to the base into that memory.
 #include <ATen/ops/from_blob.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
@@ -15,8 +16,13 @@ namespace {
 
 class DeviceLearner : public Learner {
  public:
-  DeviceLearner(BackendPtr backend, const Layout &layout)
-      : b_(std::move(backend)), host_(layout), layout_(b_->config, layout), rope_(*b_) {}
+  DeviceLearner(BackendPtr backend, const Layout &layout, const Lora *lora)
+      : b_(std::move(backend)),
+        model_layout_(layout),
+        lora_(lora),
+        host_(lora ? lora->layout() : layout),
+        layout_(lora ? DeviceLayout(host_) : DeviceLayout(b_->config, host_)),
+        rope_(*b_) {}
 
   Result<TrainStats> step(const Version &version, const gcop_train_request &r,
                           const std::function<bool()> &cancelled) override {
@@ -24,11 +30,13 @@ class DeviceLearner : public Learner {
     if (!masked) return masked.error();
     const Scope scope(*b_);
     auto &model = static_cast<DeviceModel &>(*version.placed);
-    const at::Tensor master = model.master(*version.arena);
+    const TrainedTensors &trained = model.trained(version);
+    if (lora_) make_base(version);
     const auto count = static_cast<int64_t>(layout_.count);
     if (!gradients_.defined()) gradients_ = b_->floats({count});
     gradients_.zero_();
-    ModelTensors gradients(b_->config, host_, layout_, gradients_);
+    const Gradients gradients = lora_ ? Gradients(b_->config, model_layout_, *lora_, layout_, trained.work, gradients_)
+                                      : Gradients(b_->config, model_layout_, layout_, gradients_);
 
     const LossScale scale{r.n, *masked};
     LossSums sums;
@@ -53,7 +61,8 @@ class DeviceLearner : public Learner {
     const double norm = gradient_norm();
     if (!std::isfinite(norm))
       return Error{Code::invalid, "the gradient's norm is no finite number; the weights are unchanged", {}};
-    update(model, master, clip_scale(norm, r), *r.optimizer);
+    update(trained, clip_scale(norm, r), *r.optimizer);
+    if (lora_) merge(model, trained.master);
     model.changed();
     b_->check();
     return train_stats(sums, r, *masked, norm);
@@ -68,8 +77,8 @@ class DeviceLearner : public Learner {
     if (step_ == 0) return write_moments(path, host_, nullptr, nullptr, 0);
     const Scope scope(*b_);
     Arena first(host_.floats), second(host_.floats);
-    for (const auto &[arena, tensor] : {std::pair(&first, &first_), std::pair(&second, &second_)})
-      for (const DeviceLayout::Piece &p : layout_.pieces) host_part(*arena, p).copy_(part(*tensor, p));
+    layout_.download(first_, first);
+    layout_.download(second_, second);
     return write_moments(path, host_, &first, &second, step_);
   }
 
@@ -80,19 +89,13 @@ class DeviceLearner : public Learner {
     if (read->step == 0) return Unit{};
     const Scope scope(*b_);
     make_moments();
-    for (const auto &[arena, tensor] : {std::pair(read->first.get(), &first_), std::pair(read->second.get(), &second_)})
-      for (const DeviceLayout::Piece &p : layout_.pieces) part(*tensor, p).copy_(host_part(*arena, p));
+    layout_.upload(*read->first, first_);
+    layout_.upload(*read->second, second_);
     step_ = read->step;
     return Unit{};
   }
 
  private:
-  static at::Tensor host_part(const Arena &arena, const DeviceLayout::Piece &p) {
-    return at::from_blob(arena.data() + p.host_offset, {static_cast<int64_t>(p.count)}, at::kFloat);
-  }
-  static at::Tensor part(const at::Tensor &flat, const DeviceLayout::Piece &p) {
-    return flat.narrow(0, static_cast<int64_t>(p.offset), static_cast<int64_t>(p.count));
-  }
   uint64_t micro_rows() const { return b_->host() ? 512 : 8192; }
   int64_t logit_rows() const { return b_->host() ? 64 : 2048; }
 
@@ -127,7 +130,38 @@ class DeviceLearner : public Learner {
     second_.zero_();
   }
 
-  void update(const DeviceModel &model, const at::Tensor &master, double scale, const gcop_optimizer_options &o) {
+  // The fp32 matrices that the adapter adds to, one after another. Kept until another base is trained on.
+  void make_base(const Version &version) {
+    if (base_of_.lock() == version.base) return;
+    base_of_.reset();
+    base_ = at::Tensor();
+    int64_t all = 0;
+    for (const Lora::Target &t : lora_->targets()) all += count(t);
+    base_ = b_->floats({all});
+    int64_t done = 0;
+    for (const Lora::Target &t : lora_->targets()) {
+      const float *const from = version.base->data() + model_layout_.parameters[t.matrix].offset;
+      base_.narrow(0, done, count(t)).copy_(at::from_blob(const_cast<float *>(from), {count(t)}, at::kFloat));
+      done += count(t);
+    }
+    base_of_ = version.base;
+  }
+  int64_t count(const Lora::Target &t) const { return static_cast<int64_t>(model_layout_.parameters[t.matrix].count); }
+
+  // Into what is sampled from.
+  void merge(const DeviceModel &model, const at::Tensor &adapter) const {
+    const float *base = data<float>(base_);
+    for (const Lora::Target &t : lora_->targets()) {
+      const Parameter &w = model_layout_.parameters[t.matrix];
+      b_->kernels->merge({base, data<float>(layout_.part(adapter, t.a)), data<float>(layout_.part(adapter, t.b)),
+                          data(model.layout().part(model.work(), t.matrix)), w.shape[0], w.shape[1],
+                          lora_->settings().rank, lora_->scale()},
+                         b_->type, b_->raw_stream);
+      base += count(t);
+    }
+  }
+
+  void update(const TrainedTensors &trained, double scale, const gcop_optimizer_options &o) {
     if (!first_.defined()) make_moments();
     ++step_;
     const auto t = static_cast<double>(step_);
@@ -136,29 +170,32 @@ class DeviceLearner : public Learner {
     a.rate = static_cast<float>(o.lr / (1 - std::pow(static_cast<double>(o.beta1), t)));
     a.unbias = static_cast<float>(1 / std::sqrt(1 - std::pow(static_cast<double>(o.beta2), t)));
     const bool copies = b_->type == Type::bf16;
-    for (const DeviceLayout::Piece &p : layout_.pieces) {
-      a.weights = data<float>(part(master, p));
-      a.first = data<float>(part(first_, p)), a.second = data<float>(part(second_, p));
-      a.gradients = data<float>(part(gradients_, p));
-      a.rounded = copies ? data(part(model.work(), p)) : nullptr;
-      a.count = static_cast<int64_t>(p.count);
-      a.keep = p.matrix ? 1 - o.lr * o.weight_decay : 1;
+    for (size_t i = 0; i < layout_.pieces.size(); ++i) {
+      a.weights = data<float>(layout_.part(trained.master, i));
+      a.first = data<float>(layout_.part(first_, i)), a.second = data<float>(layout_.part(second_, i));
+      a.gradients = data<float>(layout_.part(gradients_, i));
+      a.rounded = copies ? data(layout_.part(trained.work, i)) : nullptr;
+      a.count = static_cast<int64_t>(layout_.pieces[i].count);
+      a.keep = layout_.pieces[i].matrix ? 1 - o.lr * o.weight_decay : 1;
       b_->kernels->adam(a, b_->type, b_->raw_stream);
     }
   }
 
   const BackendPtr b_;
-  const Layout &host_;
-  const DeviceLayout layout_;
+  const Layout &model_layout_;
+  const Lora *const lora_;
+  const Layout &host_;         // of what is trained: the model, or its adapter
+  const DeviceLayout layout_;  // of the same
   const RopeTables rope_;
-  at::Tensor gradients_, first_, second_;
+  at::Tensor gradients_, first_, second_, base_;
+  std::weak_ptr<const Arena> base_of_;
   uint64_t step_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Learner> make_learner(BackendPtr backend, const Layout &layout) {
-  return std::make_unique<DeviceLearner>(std::move(backend), layout);
+std::unique_ptr<Learner> make_learner(BackendPtr backend, const Layout &layout, const Lora *lora) {
+  return std::make_unique<DeviceLearner>(std::move(backend), layout, lora);
 }
 
 }  // namespace gcop::guide_torch::device

@@ -51,13 +51,15 @@ Result<const KernelTable *> open_cuda() {
 class AtenDevice : public Device, public std::enable_shared_from_this<AtenDevice> {
  public:
   AtenDevice(BackendPtr backend, std::string name) : backend_(std::move(backend)), name_(std::move(name)) {}
-  Place place(const Layout &layout) override {
-    return [backend = backend_, &layout](const Arena &arena) -> std::shared_ptr<Placed> {
-      return std::make_shared<DeviceModel>(backend, layout, arena);
+  Place place(const Layout &layout, const Lora *lora, Crew &crew) override {
+    return [backend = backend_, &layout, lora, &crew](const Arena &arena) -> std::shared_ptr<Placed> {
+      return std::make_shared<DeviceModel>(backend, layout, lora, crew, arena);
     };
   }
   std::unique_ptr<Compute> compute() override { return make_compute(backend_); }
-  std::unique_ptr<Learner> learner(const Layout &layout) override { return make_learner(backend_, layout); }
+  std::unique_ptr<Learner> learner(const Layout &layout, const Lora *lora) override {
+    return make_learner(backend_, layout, lora);
+  }
   size_t free_bytes() const override {
     if (backend_->host()) return 0;
     return c10::getDeviceAllocator(backend_->where.type())->getMemoryInfo(backend_->where.index()).first;

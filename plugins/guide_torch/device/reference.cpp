@@ -306,6 +306,16 @@ void adam(const AdamArgs &a) {
   }
 }
 
+template <class T>
+void merge(const MergeArgs &a) {
+  for (int64_t r = 0; r < a.rows; ++r)
+    for (int64_t c = 0; c < a.width; ++c) {
+      float sum = a.base[r * a.width + c];
+      for (int64_t k = 0; k < a.rank; ++k) sum += a.scale * a.b[r * a.rank + k] * a.a[k * a.width + c];
+      as<T>(a.out)[r * a.width + c] = narrow<T>(sum);
+    }
+}
+
 const char *failure() { return nullptr; }
 
 constexpr KernelTable kTable = {kTableVersion,
@@ -326,6 +336,7 @@ constexpr KernelTable kTable = {kTableVersion,
                                 EITHER(RoundArgs, round_all),
                                 squares,
                                 EITHER(AdamArgs, adam),
+                                EITHER(MergeArgs, merge),
                                 nullptr,
                                 nullptr,
                                 nullptr,

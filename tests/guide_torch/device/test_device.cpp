@@ -1,51 +1,10 @@
 // The device's path beside the CPU engine's: here over ATen's CPU tensors and plain kernels ("cpu_reference"), and on
 // CUDA where a device is. fp32 must agree to 1e-4; bf16 within what the roundings of its activations amount to.
-#include <cmath>
-#include <cstring>
-#include <fstream>
-#include <map>
+#include "beside_cpu.hpp"
 
-#include "plugged.hpp"
-#include "safetensors.hpp"
-#include "tiny_model.hpp"
-
-using namespace plugged;
+using namespace beside;
 
 namespace {
-
-constexpr double kExact = 1e-4;   // fp32
-constexpr double kRounded = 0.1;  // bf16: of log-probabilities of models whose logits reach 10
-constexpr double kRoundedMean = 0.03;
-
-nlohmann::json architectures() {
-  std::ifstream file(GCOP_SOURCE_DIR "/tests/guide_torch/golden/tiny_models.json");
-  return nlohmann::json::parse(file);
-}
-
-std::string config_of(const tiny::Directory &directory) {
-  return R"({"model":")" + directory.path() + R"(","threads":2})";
-}
-
-std::vector<float> scored(const Model &m, const std::vector<std::vector<int32_t>> &sequences) {
-  std::vector<float> out;
-  const Plain p = m.score(sequences, &out);
-  REQUIRE_MESSAGE(p.status == GCOP_OK, p.error);
-  return out;
-}
-
-struct Difference {
-  double worst = 0, mean = 0;
-};
-Difference difference(const std::vector<float> &a, const std::vector<float> &b) {
-  REQUIRE(a.size() == b.size());
-  Difference d;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double each = std::abs(static_cast<double>(a[i]) - b[i]);
-    d.worst = std::max(d.worst, each);
-    d.mean += each / static_cast<double>(a.size());
-  }
-  return d;
-}
 
 // Draws that arrive together: groups that share prompts, with different lengths, temperatures and truncations.
 std::vector<std::unique_ptr<Rollout>> rollouts(const Model &m) {
@@ -68,37 +27,6 @@ std::vector<std::unique_ptr<Rollout>> rollouts(const Model &m) {
     REQUIRE_MESSAGE(r->status == GCOP_OK, r->error);
   }
   return out;
-}
-
-Batch training_batch(const Model &m) {
-  Batch b;
-  const std::vector<int32_t> shared = m.encode("a prompt of more than sixteen tokens, shared: ");
-  for (int i = 0; i < 4; ++i) b.add(shared, m.encode("answer " + std::to_string(i * 7)));
-  b.add(m.encode("another prompt "), m.encode(std::string(90, 'x') + " long"));
-  b.add(m.encode("q"), m.encode("a"));
-  b.advantages = {0.5f, -1, 0.25f, 0.25f, 1, -0.75f};
-  return b;
-}
-
-std::map<std::string, std::vector<float>> saved(const Model &m) {
-  const TempDir dir;
-  const Plain p = m.save("current", dir.path + "/model");
-  REQUIRE_MESSAGE(p.status == GCOP_OK, p.error);
-  std::map<std::string, std::vector<float>> out;
-  const gcop::guide_torch::SafetensorsFile file(dir.path + "/model/model.safetensors");
-  for (const auto &[name, tensor] : file.tensors()) {
-    size_t n = 1;
-    for (int64_t size : tensor.shape) n *= static_cast<size_t>(size);
-    out[name].resize(n);
-    std::memcpy(out[name].data(), tensor.data, n * 4);
-  }
-  return out;
-}
-
-std::string bytes_of(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 void like_the_cpu(const std::string &config, const std::string &device, const std::string &compute) {
@@ -250,7 +178,7 @@ TEST_CASE("what a device cannot do is said at once") {
   refused(on_device(kTiny, "bf16", "cpu"), "is for cores");
   refused(on_device(kTiny, "fp32", "cuda"), "computes in bf16");
   refused(on_device(kTiny, "int8"), "int8");
-  refused(R"({"random":{},"device":"cpu_reference","lora":{"rank":4}})", "leave it out");
+  refused(R"({"random":{},"device":"cpu_reference","role":"core","lora":{"rank":4}})", "lora is for guides");
 }
 
 TEST_CASE("CUDA equals the CPU within bf16, where a device is") {

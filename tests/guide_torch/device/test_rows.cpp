@@ -165,3 +165,20 @@ TEST_CASE("the optimizer's kernels: .cu files against plain loops") {
     CHECK(ra.bytes == rb.bytes);
   });
 }
+
+TEST_CASE("an adapter's product over its base: the .cu file's bits are the plain loop's") {
+  each_type([](Type type) {
+    const int64_t rows = 37, width = 48, rank = 5;
+    const std::vector<float> base = normals(rows * width), a = normals(rank * width), b = normals(rows * rank);
+    Data one(type, rows * width), other(type, rows * width);
+    const auto args = [&](Data &out) {
+      return MergeArgs{base.data(), a.data(), b.data(), out, rows, width, rank, 0.7f};
+    };
+    ref().merge(args(one), type, nullptr);
+    cuda::merge(args(other), type, nullptr);
+    CHECK(one.bytes == other.bytes);
+    float sum = base[3 * width + 7];
+    for (int64_t k = 0; k < rank; ++k) sum += 0.7f * b[3 * rank + k] * a[k * width + 7];
+    CHECK(one.at(3 * width + 7) == (type == Type::f32 ? sum : widen(narrow<bf16>(sum))));
+  });
+}
