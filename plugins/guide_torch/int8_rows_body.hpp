@@ -75,8 +75,8 @@ inline void gemv_int8_rows(const Int8Rows &w, int row, const float *bias, const 
   }
   for (; g < groups; ++g) {
     for (size_t r = 0; r < 8; ++r) {
-      sum[0][r] = static_cast<float>(group_sum(x + g * kInt8Group, values + r * k + g * kInt8Group) +
-                                     offsets[r * groups + g]);
+      sum[0][r] =
+          static_cast<float>(group_sum(x + g * kInt8Group, values + r * k + g * kInt8Group) + offsets[r * groups + g]);
       scale[0][r] = scales[r * groups + g] * x_scales[g];
     }
     out = _mm256_fmadd_ps(_mm256_load_ps(sum[0]), _mm256_load_ps(scale[0]), out);
