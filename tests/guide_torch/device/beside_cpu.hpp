@@ -29,6 +29,19 @@ inline std::string config_of(const tiny::Directory &directory) {
   return R"({"model":")" + directory.path() + R"(","threads":2})";
 }
 
+// Where it does not, it says what is missing, and the test is skipped.
+inline bool cuda_opens(const std::string &config) {
+  try {
+    const Model there(config);
+    return true;
+  } catch (const std::runtime_error &e) {
+    const std::string why = e.what();
+    CHECK_MESSAGE(why.find("device \"cuda\": ") != std::string::npos, why);
+    MESSAGE("skipped: " << why);
+    return false;
+  }
+}
+
 inline std::vector<float> scored(const Model &m, const std::vector<std::vector<int32_t>> &sequences) {
   std::vector<float> out;
   const Plain p = m.score(sequences, &out);
