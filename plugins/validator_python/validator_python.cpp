@@ -261,6 +261,7 @@ class PythonValidator : public sdk::Validator {
     job.judge.wall_ms += kJudgeExtraMs;
     job.judge.mem_bytes += kJudgeExtraBytes;
     job.judge.max_processes = 2;
+    job.judge.reusable = 1;
     job.judge.tmp_bytes = 1u << 20;
     job.candidate.max_processes = 8;
     job.candidate.output_bytes = 1;  // nobody reads it

@@ -13,7 +13,7 @@ class Unsendable(Exception):
 
 
 def wait_for_cell(modules, rehearse):
-    """Runs in the box, before anybody's data is there; returns in a copy of this process for each cell."""
+    """Runs in the box, before anybody's data is there; returns in a copy of this process for each cell, with the library."""
     import ctypes
     import gc
     for name in modules.split():
@@ -27,6 +27,7 @@ def wait_for_cell(modules, rehearse):
         raise SystemExit("the host is gone")
     if "random" in sys.modules:
         sys.modules["random"].seed()
+    return library
 
 
 def _sized(tag, data):

@@ -210,7 +210,7 @@ AT(gcop_cell, file_names, 56);
 AT(gcop_cell, file_texts, 64);
 AT(gcop_cell, stdin_text, 72);
 AT(gcop_cell, isolation, 88);
-AT(gcop_cell, reserved, 92);
+AT(gcop_cell, reusable, 92);
 SIZE(gcop_cell, 96);
 AT(gcop_cell_result, struct_size, 0);
 AT(gcop_cell_result, limits, 4);

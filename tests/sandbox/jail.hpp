@@ -156,12 +156,33 @@ inline End run(std::vector<Spec> specs, uint64_t deadline_ns = 0) {
   return Call(sandbox().service(), std::move(specs), deadline_ns).wait();
 }
 
+inline std::vector<std::string> names_in(const std::string &folder) {
+  std::vector<std::string> out;
+  DIR *dir = opendir(folder.c_str());
+  while (const dirent *entry = dir ? readdir(dir) : nullptr)
+    if (entry->d_name[0] != '.') out.push_back(entry->d_name);
+  if (dir) closedir(dir);
+  return out;
+}
+
+// A copy of the judge, which runs nobody's code, between two checks: all it holds is the line of its next order.
+inline bool rests(const std::string &pid) {
+  std::ifstream file("/proc/" + pid + "/cmdline", std::ios::binary);
+  std::string words;
+  std::getline(file, words);
+  return words.ends_with(std::string("\0judge.py\0", 10)) && names_in("/proc/" + pid + "/fd") == std::vector<std::string>{"4"};
+}
+
+// Without the two by which a sandbox of ours holds each judge that rests.
 inline size_t open_descriptors() {
-  size_t n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  while (readdir(dir)) ++n;
-  closedir(dir);
-  return n;
+  size_t n = 0, of_judges = 0;
+  for (const std::string &fd : names_in("/proc/self/fd")) {
+    ++n;
+    std::ifstream info("/proc/self/fdinfo/" + fd);
+    for (std::string line; std::getline(info, line);)
+      if (line.rfind("Pid:\t", 0) == 0 && rests(line.substr(5))) of_judges += 2;
+  }
+  return n - of_judges;
 }
 
 struct Process {
@@ -195,7 +216,7 @@ inline std::vector<std::string> leftovers_now() {
       mine = mine || at->first == getpid();
       held = held || at->second.name == "gcop-hold";
     }
-    if ((mine && process.depth > 2) || (process.depth > 0 && !held && process.parent <= 1))
+    if ((mine && process.depth > 2 && !rests(std::to_string(pid))) || (process.depth > 0 && !held && process.parent <= 1))
       out.push_back(std::to_string(pid) + " " + process.name);
   }
   return out;

@@ -21,6 +21,25 @@ constexpr char kUserNamespaces[] =
     "kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0; in a container, allow them in "
     "its seccomp profile";
 
+bool send_order(const Fd &to, gcop_order &order, const std::vector<int> &fds) {
+  union {
+    cmsghdr align;
+    char bytes[CMSG_SPACE(5 * sizeof(int))];
+  } control{};
+  iovec part{&order, sizeof order};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+  cmsghdr *head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+  std::memcpy(CMSG_DATA(head), fds.data(), fds.size() * sizeof(int));
+  return sendmsg(to.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(sizeof order);
+}
+
 Error unsupported(std::string message) { return {Code::unsupported, std::move(message), {}}; }
 
 }  // namespace
@@ -69,39 +88,54 @@ void Box::ready(int fd) {
     reap();
 }
 
-Result<uint64_t> Box::order(Cell &cell, const Limits &limits, const std::array<int, 4> &fds,
-                            const std::string &folder) {
+Result<Process> Box::order(Cell &cell, const Limits &limits, const std::array<int, 4> &fds, const std::string &folder,
+                           bool reusable) {
   gcop_order order{};
-  order.id = next_id_++;
   order.cpu_seconds = limits.cpu_ns / 1'000'000'000 + 2;  // behind the finer limit that cell.cpp watches
   order.mem_bytes = limits.mem_bytes;
   order.tmp_bytes = limits.tmp_bytes;
   order.processes = limits.processes;
   order.n_fds = fds[3] < 0 ? 3 : 4;
+  order.reusable = reusable && !needs_folders();  // a child process that is not fenced in has nothing to be kept for
   std::memcpy(order.folder, folder.data(), std::min(folder.size(), sizeof order.folder - 1));
-  union {
-    cmsghdr align;
-    char bytes[CMSG_SPACE(4 * sizeof(int))];
-  } control{};
-  iovec part{&order, sizeof order};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = CMSG_SPACE(order.n_fds * sizeof(int));
-  cmsghdr *head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(order.n_fds * sizeof(int));
-  std::memcpy(CMSG_DATA(head), fds.data(), order.n_fds * sizeof(int));
+  std::vector<int> sent(fds.begin(), fds.begin() + order.n_fds);
   last_used_ = monotonic_ns();
-  if (sendmsg(started_.control.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-    if (errno == EAGAIN) end("it does not take orders any more");
+  const auto fits = [&](const Process &p) {
+    return p.mem_bytes == limits.mem_bytes && p.tmp_bytes == limits.tmp_bytes && p.processes == limits.processes;
+  };
+  while (order.reusable) {
+    const auto at = std::find_if(resting_.begin(), resting_.end(), fits);
+    if (at == resting_.end()) break;
+    Process process = std::move(*at);
+    resting_.erase(at);
+    order.id = process.id;
+    if (!send_order(process.line, order, sent)) continue;  // it has ended, which its box will say
+    cells_[process.id] = &cell;
+    return process;
+  }
+  Process process;
+  process.id = order.id = next_id_++;
+  process.mem_bytes = limits.mem_bytes;
+  process.tmp_bytes = limits.tmp_bytes;
+  process.processes = limits.processes;
+  Fd end;
+  if (order.reusable) {
+    if (!make_pair(SOCK_SEQPACKET, process.line, end))
+      return Error{Code::exhausted, "the sandbox could not make a socket pair; raise the limit on open files", {}};
+    sent.push_back(end.get());
+  }
+  if (!send_order(started_.control, order, sent)) {
+    if (errno == EAGAIN) this->end("it does not take orders any more");
     if (errno != EAGAIN && errno != EPIPE && errno != ECONNRESET)
       return Error{Code::exhausted, std::string("the sandbox could not order a cell: ") + std::strerror(errno), {}};
   }
   cells_[order.id] = &cell;  // if the box is gone, the cell hears why as soon as we do
-  return order.id;
+  return process;
+}
+
+void Box::rest(Process process) {
+  cells_.erase(process.id);
+  resting_.push_back(std::move(process));
 }
 
 void Box::read_words() {
@@ -136,8 +170,9 @@ void Box::read_words() {
       continue;
     }
     const auto at = cells_.find(word.id);
-    if (at == cells_.end()) {  // given up by its run
+    if (at == cells_.end()) {  // given up by its run, or at rest when it ended
       send_signal(pidfd, SIGKILL);
+      std::erase_if(resting_, [&](const Process &p) { return p.id == word.id; });
       continue;
     }
     Cell &cell = *at->second;

@@ -15,6 +15,16 @@ namespace gcop::sandbox {
 class Cell;
 struct Limits;
 
+// A cell's process 1. One that may be used again outlives its cell and waits in its box.
+struct Process {
+  uint64_t id = 0;      // the box's name for it
+  Fd pidfd;             // as soon as it is made
+  Fd line;              // of one that may be used again
+  uint64_t cpu_ns = 0;  // what earlier cells used of it
+  uint64_t mem_bytes = 0, tmp_bytes = 0;
+  uint32_t processes = 0;
+};
+
 class Box {
  public:
   Box(const Jail &jail, Program program) : jail_(&jail), program_(std::move(program)) {}
@@ -33,8 +43,11 @@ class Box {
   void add_polls(std::vector<pollfd> &polls) const;
   void ready(int fd);
 
-  // For cells. Any answer comes later, through the cell.
-  Result<uint64_t> order(Cell &cell, const Limits &limits, const std::array<int, 4> &fds, const std::string &folder);
+  // For cells. The order is served by a process that rests here, which is returned with its pidfd, or by one that will
+  // be made. Any answer comes later, through the cell.
+  Result<Process> order(Cell &cell, const Limits &limits, const std::array<int, 4> &fds, const std::string &folder,
+                        bool reusable);
+  void rest(Process process);  // its cell is over
   void forget(uint64_t id) { cells_.erase(id); }
   bool needs_folders() const { return program_.isolation != GCOP_ISOLATION_JAIL; }
   Result<std::string> make_cell_folder() const { return make_folder(*jail_, started_.folder); }
@@ -51,6 +64,7 @@ class Box {
   Started started_;
   std::string err_, reason_;
   std::map<uint64_t, Cell *> cells_;
+  std::vector<Process> resting_;
   uint64_t next_id_ = 1, last_used_ = 0;
   bool loaded_ = false, worked_ = false, ending_ = false, gone_ = false;
 };

@@ -1,5 +1,6 @@
 #include "validator/sandbox/cell.hpp"
 
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -9,7 +10,7 @@
 #include <ctime>
 #include <thread>
 
-#include "validator/sandbox/box.hpp"
+#include "validator/sandbox/inside/words.h"
 #include "validator/sandbox/usage.hpp"
 
 namespace gcop::sandbox {
@@ -40,8 +41,8 @@ Limits limits_of(const gcop_cell &cell) {
 }
 
 Cell::~Cell() {
-  send_signal(pidfd_, SIGKILL);
-  if (box_ && !over_) box_->forget(id_);
+  send_signal(process_.pidfd, SIGKILL);
+  if (box_ && !over_) box_->forget(process_.id);
   remove_folder(folder_);
 }
 
@@ -59,15 +60,17 @@ Result<> Cell::start(Box &box, Fd socket) {
     if (!folder) return folder.error();
     folder_ = std::move(*folder);
   }
-  auto id = box.order(*this, limits_, {in.get(), out.get(), err.get(), socket.get()}, folder_);
-  if (!id) return id.error();
+  const bool reusable = GCOP_HAS(&spec_, reusable) && spec_.reusable != 0;
+  auto process = box.order(*this, limits_, {in.get(), out.get(), err.get(), socket.get()}, folder_, reusable);
+  if (!process) return process.error();
   box_ = &box;
-  id_ = *id;
+  process_ = std::move(*process);
+  if (process_.pidfd) runs();  // it was there already
   return Unit{};
 }
 
 void Cell::add_polls(std::vector<pollfd> &polls) const {
-  for (const Fd *fd : {&out_fd_, &err_fd_})
+  for (const Fd *fd : {&out_fd_, &err_fd_, &process_.line})
     if (*fd) polls.push_back({fd->get(), POLLIN, 0});
 }
 
@@ -76,6 +79,22 @@ void Cell::ready(int fd) {
     read_stream(out_fd_, out_);
   else if (fd == err_fd_.get())
     read_stream(err_fd_, err_);
+  else if (fd == process_.line.get())
+    read_line();
+}
+
+// Its program says that it is done and may serve another cell, or the process has ended, which the box will report.
+void Cell::read_line() {
+  gcop_word word{};
+  const ssize_t n = recv(process_.line.get(), &word, sizeof word, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n != static_cast<ssize_t>(sizeof word) || word.kind != GCOP_RESTS || kill_wanted_) return process_.line.reset();
+  cpu_ns_ = std::max(cpu_ns_, word.cpu_ns - std::min(word.cpu_ns, process_.cpu_ns));
+  process_.cpu_ns = word.cpu_ns;
+  box_->rest(std::move(process_));
+  close_down();
+  out_fd_.reset();
+  err_fd_.reset();
 }
 
 void Cell::read_stream(Fd &fd, std::string &text) {
@@ -95,8 +114,8 @@ void Cell::read_stream(Fd &fd, std::string &text) {
 }
 
 void Cell::made(Fd pidfd) {
-  pidfd_ = std::move(pidfd);
-  if (kill_wanted_) send_signal(pidfd_, SIGKILL);
+  process_.pidfd = std::move(pidfd);
+  if (kill_wanted_) send_signal(process_.pidfd, SIGKILL);
 }
 
 void Cell::runs() {
@@ -110,7 +129,7 @@ void Cell::runs() {
 
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
   wait_status_ = wait_status;
-  cpu_ns_ = std::max(cpu_ns_, cpu_ns);  // what was killed with process 1 counts in the last look only
+  cpu_ns_ = std::max(cpu_ns_, cpu_ns - std::min(cpu_ns, process_.cpu_ns));  // what was killed with process 1 counts in the last look only
   close_down();
 }
 
@@ -125,7 +144,7 @@ void Cell::close_down() {
   over_ = true;
   ended_ns_ = monotonic_ns();
   next_tick_ = UINT64_MAX;
-  pidfd_.reset();                      // now, so that nothing is open any more when the run is answered
+  process_ = Process();                // now, so that nothing is open any more when the run is answered
   for (Fd *fd : {&out_fd_, &err_fd_})  // nobody writes any more: without a round of poll
     if (*fd) read_stream(*fd, fd == &out_fd_ ? out_ : err_);
   if (failed_) out_fd_.reset(), err_fd_.reset();
@@ -136,7 +155,7 @@ void Cell::end(uint32_t limit_flag) {
   kill_wanted_ = true;
   flags_ |= limit_flag;
   next_tick_ = monotonic_ns() + kKillGraceNs;
-  send_signal(pidfd_, SIGKILL);  // process 1 of its pid namespace: everything in it; if not made yet, made() does it
+  send_signal(process_.pidfd, SIGKILL);  // process 1 of its pid namespace: everything in it; if not made yet, made() does it
 }
 
 void Cell::tick(uint64_t now) {
@@ -150,8 +169,8 @@ void Cell::tick(uint64_t now) {
   } else if (now >= wall_end_) {
     end(GCOP_CELL_WALL);
   } else {
-    const Usage used = usage_of_tree(pid_of(pidfd_.get()));
-    cpu_ns_ = std::max(cpu_ns_, used.cpu_ns);
+    const Usage used = usage_of_tree(pid_of(process_.pidfd.get()));
+    cpu_ns_ = std::max(cpu_ns_, used.cpu_ns - std::min(used.cpu_ns, process_.cpu_ns));
     if (cpu_ns_ >= limits_.cpu_ns) return end(GCOP_CELL_CPU);
     if (used.mem_bytes > limits_.mem_bytes) return end(GCOP_CELL_MEMORY);
     const uint64_t soonest = (limits_.cpu_ns - cpu_ns_) / std::max(1u, std::thread::hardware_concurrency());

@@ -9,11 +9,9 @@
 #include <gcop/plugin.h>
 
 #include "base/result.hpp"
-#include "validator/sandbox/descriptor.hpp"
+#include "validator/sandbox/box.hpp"
 
 namespace gcop::sandbox {
-
-class Box;
 
 uint64_t monotonic_ns();
 void send_signal(const Fd &pidfd, int signal);
@@ -53,13 +51,14 @@ class Cell {
 
  private:
   void read_stream(Fd &fd, std::string &text);
+  void read_line();
   void close_down();
 
   gcop_cell spec_;
   Limits limits_;
   Box *box_ = nullptr;
-  uint64_t id_ = 0;  // the box's name for it
-  Fd out_fd_, err_fd_, pidfd_;
+  Process process_;
+  Fd out_fd_, err_fd_;
   std::string out_, err_, folder_;
   uint64_t begun_ns_ = 0, ended_ns_ = 0, cpu_ns_ = 0, wall_end_ = 0, next_tick_ = UINT64_MAX;
   uint32_t flags_ = 0;

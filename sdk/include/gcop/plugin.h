@@ -376,7 +376,13 @@ typedef struct gcop_embedder {
  * keeps it: it loads what it needs, then calls `int gcop_cell_wait(void)` of /box/libgcop_cell.so, which returns 0
  * once for each cell, in a new process, and never again in the box's. All cells with the same argv and files are such
  * copies of one program that has seen nobody's data. `./gcop-cell PROGRAM ARGS...` is a program that starts PROGRAM
- * anew in every cell. What a program says on stdout or stderr before it waits is part of the error if it ends. */
+ * anew in every cell. What a program says on stdout or stderr before it waits is part of the error if it ends.
+ *
+ * A copy serves one cell, unless the cell is `reusable` and its program, when it has written its output, calls
+ * `int gcop_cell_again(void)`: that ends the cell as exit code 0 would, and returns 0 with the standard descriptors of
+ * the next one with the same program and the same limits on memory, /tmp and processes. It returns -1 where there is
+ * none to come; the program ends then. Memory, /tmp and everything else of the process stay. So this is for programs
+ * that run nobody's code and can vouch that a cell leaves nothing behind that the next could see. */
 #define GCOP_HOST_SANDBOX "gcop.host.sandbox/1"
 
 enum {
@@ -399,7 +405,7 @@ typedef struct gcop_cell {
   const gcop_str *file_texts;
   gcop_str stdin_text;
   uint32_t isolation; /* GCOP_ISOLATION_* */
-  uint32_t reserved;
+  uint32_t reusable;  /* 1: a program that calls gcop_cell_again() may serve another cell */
 } gcop_cell;
 
 enum {

@@ -26,7 +26,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MOST_CELLS = 1024, MOST_INSTRUCTIONS = 4096 };
+enum { MOST_CELLS = 1024, MOST_INSTRUCTIONS = 4096, MOST_FDS = 5, MOST_USES = 256, MOST_GROWTH_KB = 32 << 10 };
 
 static struct {
   uint64_t id;
@@ -38,8 +38,10 @@ static struct sock_filter filter[MOST_INSTRUCTIONS];
 static int landlock_version;
 static uid_t user;
 static gid_t group;
+static int uses; /* orders of this process; 0 in the box and in a cell that serves one */
+static long first_kb;
 
-static int say(gcop_word word, int fd) {
+static int say_over(int line, gcop_word word, int fd) {
   struct iovec part = {&word, sizeof word};
   union {
     struct cmsghdr align;
@@ -57,10 +59,12 @@ static int say(gcop_word word, int fd) {
     memcpy(CMSG_DATA(head), &fd, sizeof fd);
   }
   ssize_t n;
-  do n = sendmsg(GCOP_CONTROL_FD, &message, MSG_NOSIGNAL);
+  do n = sendmsg(line, &message, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
   return n == (ssize_t)sizeof word;
 }
+
+static int say(gcop_word word, int fd) { return say_over(GCOP_CONTROL_FD, word, fd); }
 
 static void failed(uint64_t id, const char *step, int code) {
   gcop_word word = {.id = id, .kind = GCOP_FAILED, .value = code};
@@ -95,8 +99,25 @@ static int limit(int what, uint64_t value) { /* a lower limit of the host's stay
   return setrlimit((__rlimit_resource_t)what, &now) == 0;
 }
 
+static uint64_t cpu_ns(const struct rusage *used) {
+  return ((uint64_t)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000000u +
+          (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec)) *
+         1000;
+}
+
+/* Of one order; a process that serves several gets as much again with each. */
+static int limit_cpu(const gcop_order *order) {
+  if (!order->reusable) return limit(RLIMIT_CPU, order->cpu_seconds);
+  struct rusage used;
+  struct rlimit now;
+  if (getrusage(RUSAGE_SELF, &used) != 0 || getrlimit(RLIMIT_CPU, &now) != 0) return 0;
+  const uint64_t wanted = cpu_ns(&used) / 1000000000u + order->cpu_seconds;
+  now.rlim_cur = wanted < now.rlim_max ? wanted : now.rlim_max;
+  return setrlimit(RLIMIT_CPU, &now) == 0;
+}
+
 static int limit_all(const gcop_order *order) {
-  return limit(RLIMIT_CPU, order->cpu_seconds) && limit(RLIMIT_AS, order->mem_bytes) &&
+  return limit_cpu(order) && limit(RLIMIT_AS, order->mem_bytes) &&
          limit(RLIMIT_FSIZE, order->tmp_bytes) && limit(RLIMIT_NOFILE, 64) && limit(RLIMIT_CORE, 0) &&
          limit(RLIMIT_STACK, 8u << 20) && limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0) &&
          limit(RLIMIT_SIGPENDING, 256);
@@ -150,10 +171,11 @@ static const char *fence_in(const gcop_order *order, const int *fds, const sigse
   if (opening.fenced && !map_ids()) return "id map";
   /* A process group crosses pid namespaces: kill(0) would reach the box and every other cell. */
   if (setsid() < 0) return "session";
-  for (uint32_t i = 0; i < order->n_fds; ++i) /* the control socket moves out of the way of a pair's descriptor 3 */
-    if (dup2(fds[i], i == GCOP_CONTROL_FD ? GCOP_PROC_FD : (int)i) < 0) return "descriptors";
-  /* from here on: 0, 1, 2 are the cell's, 3 is control, 4 its descriptor 3, if it has one */
-  if (syscall(SYS_close_range, order->n_fds > 3 ? 5u : 4u, ~0u, 0u) != 0) return "descriptors";
+  /* From here on: 0, 1, 2 are the cell's, 3 is control, behind it its descriptor 3 and its line, if it has them. */
+  const uint32_t n = order->n_fds + order->reusable;
+  for (uint32_t i = 0; i < n; ++i)
+    if (dup2(fds[i], (int)(i < GCOP_CONTROL_FD ? i : i + 1)) < 0) return "descriptors";
+  if (syscall(SYS_close_range, n > 3 ? n + 1 : 4u, ~0u, 0u) != 0) return "descriptors";
   if (opening.fenced) {
     snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=700", (unsigned long long)order->tmp_bytes,
              (unsigned long long)(order->tmp_bytes / 4096 + 16));
@@ -203,10 +225,16 @@ static int make_cell(const gcop_order *order, const int *fds, const sigset_t *ma
   }
   say((gcop_word){.id = order->id, .kind = GCOP_READY}, -1);
   if (order->n_fds > 3) {
-    dup2(GCOP_PROC_FD, GCOP_CONTROL_FD);
-    close(GCOP_PROC_FD);
+    dup2(GCOP_CONTROL_FD + 1, GCOP_CONTROL_FD);
+    if (order->reusable) dup2(GCOP_CONTROL_FD + 2, GCOP_LINE_FD);
+    close(GCOP_CONTROL_FD + 1 + (int)order->reusable);
   } else {
     close(GCOP_CONTROL_FD);
+  }
+  struct rusage used;
+  if (order->reusable && getrusage(RUSAGE_SELF, &used) == 0) {
+    uses = 1;
+    first_kb = used.ru_maxrss;
   }
   return 1;
 }
@@ -221,24 +249,22 @@ static void reap(void) {
     for (int i = 0; i < MOST_CELLS; ++i) {
       if (cells[i].pid != info.si_pid) continue;
       cells[i].pid = 0;
-      const uint64_t us = (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000u +
-                          (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
-      say((gcop_word){.id = cells[i].id, .kind = GCOP_ENDED, .value = status, .cpu_ns = us * 1000}, -1);
+      say((gcop_word){.id = cells[i].id, .kind = GCOP_ENDED, .value = status, .cpu_ns = cpu_ns(&used)}, -1);
       break;
     }
   }
 }
 
-static ssize_t receive(void *into, size_t size, int *fds, uint32_t *n_fds) {
+static ssize_t receive(int from, void *into, size_t size, int *fds, uint32_t *n_fds) {
   union {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(4 * sizeof(int))];
+    char bytes[CMSG_SPACE(MOST_FDS * sizeof(int))];
   } control;
   struct iovec part = {into, size};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                            .msg_controllen = sizeof control.bytes};
   ssize_t n;
-  do n = recvmsg(GCOP_CONTROL_FD, &message, MSG_CMSG_CLOEXEC);
+  do n = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
   *n_fds = 0;
   struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
@@ -253,12 +279,12 @@ static ssize_t receive(void *into, size_t size, int *fds, uint32_t *n_fds) {
  * directory, all fences up. Returns -1 if there is no host, and in a cell. */
 EXPORT int gcop_cell_wait(void) {
   static unsigned char first[sizeof opening + sizeof filter];
-  int fds[4];
+  int fds[MOST_FDS];
   uint32_t n_fds;
   static int called;
   if (called++) return -1;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  ssize_t n = receive(first, sizeof first, fds, &n_fds);
+  ssize_t n = receive(GCOP_CONTROL_FD, first, sizeof first, fds, &n_fds);
   if (n < (ssize_t)sizeof opening) return -1;
   memcpy(&opening, first, sizeof opening);
   if (opening.n_filter > MOST_INSTRUCTIONS || (size_t)n != sizeof opening + opening.n_filter * sizeof filter[0])
@@ -287,13 +313,32 @@ EXPORT int gcop_cell_wait(void) {
     }
     if (!polls[0].revents) continue;
     gcop_order order;
-    n = receive(&order, sizeof order, fds, &n_fds);
+    n = receive(GCOP_CONTROL_FD, &order, sizeof order, fds, &n_fds);
     if (n <= 0) _exit(0); /* the host is gone; so are all cells, by their namespace or their parent's death */
-    if (n == (ssize_t)sizeof order && n_fds == order.n_fds && n_fds >= 3) {
+    if (n == (ssize_t)sizeof order && n_fds == order.n_fds + order.reusable && order.n_fds >= 3) {
       if (make_cell(&order, fds, &before)) return 0;
     } else {
       failed(order.id, "order", EPROTO);
     }
     for (uint32_t i = 0; i < n_fds; ++i) close(fds[i]);
   }
+}
+
+/* For a cell whose host said that it may be used again, and whose program vouches that nothing of the order is left in
+ * it: gives the order back and waits for the next. Returns 0 with the next one's descriptors. Returns -1 where there is
+ * none to be had, or no longer, because the process is old or has grown; the program ends then. */
+EXPORT int gcop_cell_again(void) {
+  struct rusage used;
+  if (uses == 0 || uses >= MOST_USES || getrusage(RUSAGE_SELF, &used) != 0) return -1;
+  if (used.ru_maxrss > first_kb + MOST_GROWTH_KB) return -1;
+  ++uses;
+  if (syscall(SYS_close_range, 0u, 3u, 0u) != 0) return -1;
+  if (!say_over(GCOP_LINE_FD, (gcop_word){.kind = GCOP_RESTS, .cpu_ns = cpu_ns(&used)}, -1)) return -1;
+  gcop_order order;
+  int fds[MOST_FDS];
+  uint32_t n_fds;
+  if (receive(GCOP_LINE_FD, &order, sizeof order, fds, &n_fds) != (ssize_t)sizeof order || n_fds != order.n_fds) return -1;
+  for (uint32_t i = 0; i < n_fds; ++i) /* the lowest free numbers, so the right ones; kept over exec as in a new cell */
+    if (fds[i] != (int)i || fcntl((int)i, F_SETFD, 0) != 0) return -1;
+  return limit_cpu(&order) ? 0 : -1;
 }

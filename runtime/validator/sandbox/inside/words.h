@@ -5,7 +5,11 @@
 #define GCOP_SANDBOX_WORDS_H
 #include <stdint.h>
 
-enum { GCOP_CONTROL_FD = 3, GCOP_PROC_FD = 4 }; /* the second is the host's /proc, for the id maps of cells */
+enum {
+  GCOP_CONTROL_FD = 3,
+  GCOP_PROC_FD = 4, /* the host's /proc, for the id maps of cells */
+  GCOP_LINE_FD = 4  /* in a cell that may be used again: over this come its later orders */
+};
 
 typedef struct gcop_opening {
   uint32_t fenced;   /* 0: cells are plain child processes with resource limits and nothing else */
@@ -18,7 +22,9 @@ typedef struct gcop_order { /* with the descriptors 0, 1, 2 and, for one of a pa
   uint64_t mem_bytes;
   uint64_t tmp_bytes;
   uint32_t processes;
-  uint32_t n_fds;
+  uint32_t n_fds;    /* 3 or 4, and one more that is the line of a cell that may be used again */
+  uint32_t reusable; /* 1: there is such a line */
+  uint32_t reserved;
   char folder[40]; /* unfenced: the cell's working directory */
 } gcop_order;
 
@@ -27,7 +33,8 @@ enum {
   GCOP_MADE = 2,   /* a cell's process is there; comes with its pidfd */
   GCOP_READY = 3,  /* it is fenced in and about to run */
   GCOP_FAILED = 4, /* it could not be: errno and the step */
-  GCOP_ENDED = 5   /* wait status and CPU time */
+  GCOP_ENDED = 5,  /* wait status and CPU time */
+  GCOP_RESTS = 6   /* over the line: done with the order, waits for another; CPU time of the process until now */
 };
 
 typedef struct gcop_word {
