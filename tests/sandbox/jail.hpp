@@ -32,6 +32,7 @@ struct Spec {
   uint32_t cpu_ms = 0, wall_ms = 0, processes = 0;
   uint64_t mem_bytes = 0, tmp_bytes = 0, output_bytes = 0;
   uint32_t isolation = GCOP_ISOLATION_JAIL;
+  bool reusable = false;
 };
 
 // A Python that is there already and runs what comes on its standard input, to the end of which it reads.
@@ -100,6 +101,7 @@ class Call {
       cell.tmp_bytes = spec.tmp_bytes;
       cell.output_bytes = spec.output_bytes;
       cell.isolation = spec.isolation;
+      cell.reusable = spec.reusable ? 1 : 0;
       views.push_back(&cell);
     }
     views_ = std::move(views);

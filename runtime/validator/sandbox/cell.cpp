@@ -70,8 +70,10 @@ Result<> Cell::start(Box &box, Fd socket) {
 }
 
 void Cell::add_polls(std::vector<pollfd> &polls) const {
-  for (const Fd *fd : {&out_fd_, &err_fd_, &process_.line})
+  for (const Fd *fd : {&out_fd_, &err_fd_})
     if (*fd) polls.push_back({fd->get(), POLLIN, 0});
+  // Not before the box has told us of the process: a quick one is done by then.
+  if (process_.line && ran_) polls.push_back({process_.line.get(), POLLIN, 0});
 }
 
 void Cell::ready(int fd) {
