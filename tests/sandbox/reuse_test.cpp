@@ -1,9 +1,13 @@
 // A process that serves one cell after another, because its host allows it and its program asks for more.
 #include "jail.hpp"
 
-using jail::run;
-
 namespace {
+
+std::unique_ptr<gcop::sandbox::Sandbox> sandbox;  // of the test case
+
+const gcop_host_sandbox *service() { return sandbox->service(); }
+
+jail::End run(std::vector<jail::Spec> specs) { return jail::Call(service(), std::move(specs)).wait(); }
 
 // Runs what comes on its standard input behind "<how many it has served> ", then asks for another. `sum` is there for
 // all; exit code 7: there is no other.
@@ -32,11 +36,16 @@ jail::CellEnd serve(jail::Spec spec) {
   return end.cells[0];
 }
 
-// The next cells are served by a new process.
+// The next cells are served by new processes.
 void renew() {
-  const auto end = serve(server("os._exit(0)"));
-  REQUIRE(end.exit_code == 0);
+  auto made = gcop::sandbox::Sandbox::make();
+  REQUIRE(made);
+  sandbox = std::move(*made);
 }
+
+struct End {  // nothing of it rests while other files' tests look for what cells have left
+  ~End() { sandbox.reset(); }
+};
 
 constexpr char kBurn[] =
     "import time\n"
@@ -46,6 +55,7 @@ constexpr char kBurn[] =
 }  // namespace
 
 TEST_CASE("a process that asks for more serves the next cell, with what it holds") {
+  const End end_of_test;
   renew();
   auto end = serve(server("kept.append(5); os.write(2, b'words'); open('x', 'w').write('y')"));
   CHECK(end.out == "1 ");
@@ -60,6 +70,8 @@ TEST_CASE("a process that asks for more serves the next cell, with what it holds
 }
 
 TEST_CASE("a cell that is not reusable ends with its program, whatever that asks for") {
+  const End end_of_test;
+  renew();
   for (const char *served : {"1 ", "1 "}) {
     const auto end = serve(server("", false));
     CHECK(end.out == served);
@@ -72,6 +84,8 @@ TEST_CASE("a cell that is not reusable ends with its program, whatever that asks
 }
 
 TEST_CASE("without a jail no process serves twice") {
+  const End end_of_test;
+  renew();
   for (int i = 0; i < 2; ++i) {
     jail::Spec spec = server("");
     spec.isolation = GCOP_ISOLATION_PROCESS;
@@ -82,6 +96,8 @@ TEST_CASE("without a jail no process serves twice") {
 }
 
 TEST_CASE("a used process holds the descriptors of its cell and its line, and nothing else") {
+  const End end_of_test;
+  renew();
   const std::string look =
       "def there(fd):\n"
       "    try: return os.fstat(fd) is not None\n"
@@ -103,6 +119,7 @@ TEST_CASE("a used process holds the descriptors of its cell and its line, and no
 }
 
 TEST_CASE("each cell of a process has the CPU time of a cell") {
+  const End end_of_test;
   renew();
   for (int i = 1; i < 5; ++i) {
     jail::Spec spec = server(kBurn);
@@ -129,6 +146,7 @@ TEST_CASE("each cell of a process has the CPU time of a cell") {
 }
 
 TEST_CASE("the kernel's own limit on CPU time, behind ours, counts from the order on") {
+  const End end_of_test;
   renew();
   for (int i = 1; i < 12; ++i) {  // 2.75 seconds in all; the limit is 2 and the rounded rest
     jail::Spec spec = server(kBurn);
@@ -138,6 +156,7 @@ TEST_CASE("the kernel's own limit on CPU time, behind ours, counts from the orde
 }
 
 TEST_CASE("a process serves cells with its own limits only") {
+  const End end_of_test;
   renew();
   jail::Spec spec = server("");
   spec.mem_bytes = 200u << 20;
@@ -152,6 +171,7 @@ TEST_CASE("a process serves cells with its own limits only") {
 }
 
 TEST_CASE("a process that is old or has grown is let go") {
+  const End end_of_test;
   renew();
   for (int i = 1; i < 256; ++i) REQUIRE(serve(server("")).out == std::to_string(i) + " ");
   auto end = serve(server(""));
@@ -165,6 +185,7 @@ TEST_CASE("a process that is old or has grown is let go") {
 }
 
 TEST_CASE("a process that ends while it rests or serves harms no other cell") {
+  const End end_of_test;
   renew();
   CHECK(serve(server("")).out == "1 ");
   const auto resting = [] {
@@ -183,20 +204,21 @@ TEST_CASE("a process that ends while it rests or serves harms no other cell") {
   CHECK(end.signal != 0);
   CHECK(serve(server("")).out == "1 ");
   {
-    jail::Call call(jail::sandbox().service(), {server("import time; time.sleep(60)")});
+    jail::Call call(service(), {server("import time; time.sleep(60)")});
     usleep(300'000);
-    jail::sandbox().service()->cancel(jail::sandbox().service(), call.op());
+    service()->cancel(service(), call.op());
     CHECK(call.wait().status == GCOP_CANCELLED);
   }
   CHECK(serve(server("")).out == "1 ");
 }
 
 TEST_CASE("many cells at once, each served by one process at a time") {
+  const End end_of_test;
   renew();
   std::vector<std::unique_ptr<jail::Call>> calls;
   for (int i = 0; i < 300; ++i)
     calls.push_back(std::make_unique<jail::Call>(
-        jail::sandbox().service(),
+        service(),
         std::vector<jail::Spec>{server("kept.append(1); os.write(1, b'%d' % (sum(kept) - served))")}));
   for (auto &call : calls) {
     const auto end = call->wait();

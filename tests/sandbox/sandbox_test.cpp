@@ -107,6 +107,24 @@ TEST_CASE("memory of all processes together is bounded") {
   CHECK(few.cells[0].out == "held\n");
 }
 
+TEST_CASE("a process that the machine ends is a failure of the machine, not of the program") {
+  for (int pair = 0; pair < 2; ++pair) {
+    std::vector<jail::Spec> specs{jail::program({"/usr/bin/sleep", "60"})};
+    if (pair)  // the first hears of it by its descriptor 3
+      specs.insert(specs.begin(), jail::python("import os; os.read(3, 1); print('gone')"));
+    jail::Call call(jail::sandbox().service(), std::move(specs));
+    long sleeper = 0;
+    for (int i = 0; i < 2000 && !sleeper; ++i, usleep(5'000))
+      for (const auto &cell : jail::leftovers_now())
+        if (cell.ends_with(" sleep")) sleeper = std::strtol(cell.c_str(), nullptr, 10);
+    REQUIRE(sleeper);
+    kill(static_cast<pid_t>(sleeper), SIGKILL);
+    const auto end = call.wait();
+    CHECK(end.status == GCOP_UNAVAILABLE);
+    CHECK_MESSAGE(end.error.find("ended a process of the jail") != end.error.npos, end.error);
+  }
+}
+
 TEST_CASE("the wall limit ends a sleeping program") {
   auto spec = jail::python("import time; print('x', flush=True); time.sleep(100)");
   spec.wall_ms = 300;

@@ -1,7 +1,9 @@
 // When a verdict is believed: only behind the nonce, with the row's number of tests.
 #include <doctest/doctest.h>
 
+#include "../sandbox/jail.hpp"
 #include "check_job.hpp"
+#include "checker.hpp"
 
 using namespace gcop::validator_python;
 
@@ -41,4 +43,23 @@ TEST_CASE("a judge that fails is an error, one that burns on the candidate's val
   CHECK(outcome_of("", GCOP_CELL_CPU).status == GCOP_OK);
   CHECK(outcome_of("", GCOP_CELL_CPU).verdict.score == 0);
   CHECK(outcome_of("gcop-verdict abc broken 2 0 0\nno Python").status == GCOP_INVALID);
+}
+
+TEST_CASE("a candidate that the machine ends is no verdict") {
+  checker::instance();
+  checker::Call call(checker::instance(), checker::task({"assert f(1) == 1"}), "import time\ndef f(x): time.sleep(60)");
+  pid_t candidate = 0;
+  for (int i = 0; i < 2000 && !candidate; ++i, usleep(5'000))
+    for (const auto &cell : jail::leftovers_now()) {
+      const std::string pid = cell.substr(0, cell.find(' '));
+      std::ifstream words("/proc/" + pid + "/cmdline", std::ios::binary), state("/proc/" + pid + "/stat");
+      std::string said, now;
+      std::getline(words, said);
+      std::getline(state, now);
+      if (said.find("candidate.py") != said.npos && now.find(") S ") != now.npos) candidate = std::stoi(pid);
+    }
+  REQUIRE(candidate);
+  kill(candidate, SIGKILL);
+  CHECK(call.wait().status == GCOP_UNAVAILABLE);
+  CHECK_MESSAGE(call.wait().error.find("the machine ended") != std::string::npos, call.wait().error);
 }

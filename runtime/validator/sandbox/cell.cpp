@@ -131,7 +131,14 @@ void Cell::runs() {
 
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
   wait_status_ = wait_status;
+  const bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
   cpu_ns_ = std::max(cpu_ns_, cpu_ns - std::min(cpu_ns, process_.cpu_ns));  // what was killed with process 1 counts in the last look only
+  // Nothing in a pid namespace can kill its process 1, so this is no act of the program's.
+  if (killed && !kill_wanted_ && cpu_ns_ < limits_.cpu_ns && folder_.empty())
+    return lost({Code::unavailable,
+                 "the machine ended a process of the jail (SIGKILL), perhaps for want of memory; try again with fewer "
+                 "checks at once",
+                 {}});
   close_down();
 }
 
@@ -154,6 +161,8 @@ void Cell::close_down() {
 
 void Cell::end(uint32_t limit_flag) {
   if (over_ || kill_wanted_) return;
+  pollfd gone{process_.pidfd.get(), POLLIN, 0};
+  if (limit_flag == 0 && process_.pidfd && poll(&gone, 1, 0) > 0) return;  // by itself; how, the box will say
   kill_wanted_ = true;
   flags_ |= limit_flag;
   next_tick_ = monotonic_ns() + kKillGraceNs;
