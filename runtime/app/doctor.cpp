@@ -14,6 +14,7 @@
 #include "base/log.hpp"
 #include "models/models.hpp"
 #include "plugin/plugin.hpp"
+#include "validator/sandbox/group.hpp"
 #include "validator/sandbox/sandbox.hpp"
 
 namespace gcop::app {
@@ -62,10 +63,14 @@ void programs(std::vector<Check> &out) {
   auto sandbox = sandbox::Sandbox::make();
   auto works = sandbox ? (*sandbox)->probe() : Result<>(sandbox.error());
   out.push_back({"sandbox", works ? State::ok : State::missing,
-                 works ? fmt::format("a cell ran behind namespaces and a seccomp filter{}",
+                 works ? fmt::format("a cell ran behind namespaces and a seccomp filter{}{}",
                                      syscall(SYS_landlock_create_ruleset, nullptr, 0, 1u) > 0
                                          ? " and Landlock"
-                                         : "; this kernel has no Landlock, one fence fewer")
+                                         : "; this kernel has no Landlock, one fence fewer",
+                                     sandbox::Group::make().there()
+                                         ? ", in a control group"
+                                         : "; we may make no control groups here: the kernel bounds each process's "
+                                           "memory, we look at a check's every 50 ms")
                        : works.error().text()});
 }
 

@@ -107,6 +107,40 @@ TEST_CASE("memory of all processes together is bounded") {
   CHECK(few.cells[0].out == "held\n");
 }
 
+TEST_CASE("memory that processes share counts once, and counts") {
+  const auto with = [](const char *before, const char *in_each) {
+    auto spec = jail::python(
+        "import mmap, os, time\n"
+        "def take(megabytes):\n"
+        "    held = mmap.mmap(-1, megabytes << 20)\n"
+        "    for at in range(0, megabytes << 20, 4096): held[at] = 1\n"
+        "    return held\n" +
+        std::string(before) +
+        "\nends = []\n"
+        "for _ in range(4):\n"
+        "    r, w = os.pipe()\n"
+        "    if os.fork() == 0:\n"
+        "        held = " +
+        in_each +
+        "\n        os.write(w, b'.')\n"
+        "        time.sleep(100)\n"
+        "    ends.append(r)\n"
+        "for r in ends: os.read(r, 1)\n"
+        "time.sleep(0.5)\n"
+        "print('held')\n");
+    spec.wall_ms = 60'000;
+    return run({spec});
+  };
+  const auto each = with("", "take(150)");  // of 256
+  REQUIRE_MESSAGE(each.status == GCOP_OK, each.error);
+  CHECK(each.cells[0].limits == GCOP_CELL_MEMORY);
+  CHECK(each.cells[0].out.empty());
+  const auto together = with("shared = take(150)", "sum(shared[at] for at in range(0, 150 << 20, 4096))");
+  REQUIRE_MESSAGE(together.status == GCOP_OK, together.error);
+  CHECK(together.cells[0].limits == 0);
+  CHECK(together.cells[0].out == "held\n");
+}
+
 TEST_CASE("a process that the machine ends is a failure of the machine, not of the program") {
   for (int pair = 0; pair < 2; ++pair) {
     std::vector<jail::Spec> specs{jail::program({"/usr/bin/sleep", "60"})};

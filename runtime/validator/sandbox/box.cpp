@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kWordsKept = 4096;  // of what a program says while it starts
 constexpr int kEndGraceMs = 5'000;
+constexpr uint64_t kProgramBytes = 256u << 20, kProgramProcesses = 32;  // a box besides its cells
 constexpr char kUserNamespaces[] =
     "enable unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
     "kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0; in a container, allow them in "
@@ -118,6 +119,10 @@ Result<Process> Box::order(Cell &cell, const Limits &limits, const std::array<in
   process.mem_bytes = limits.mem_bytes;
   process.tmp_bytes = limits.tmp_bytes;
   process.processes = limits.processes;
+  most_bytes_ = std::max(most_bytes_, limits.mem_bytes + limits.tmp_bytes);
+  most_processes_ = std::max<uint64_t>(most_processes_, limits.processes);
+  const uint64_t cells = cells_.size() + resting_.size() + 1;
+  started_.group.allow(kProgramBytes + cells * most_bytes_, kProgramProcesses + cells * most_processes_);
   Fd end;
   if (order.reusable) {
     if (!make_pair(SOCK_SEQPACKET, process.line, end))

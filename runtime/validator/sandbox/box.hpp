@@ -65,6 +65,7 @@ class Box {
   std::string err_, reason_;
   std::map<uint64_t, Cell *> cells_;
   std::vector<Process> resting_;
+  uint64_t most_bytes_ = 0, most_processes_ = 0;  // of a cell so far
   uint64_t next_id_ = 1, last_used_ = 0;
   bool loaded_ = false, worked_ = false, ending_ = false, gone_ = false;
 };

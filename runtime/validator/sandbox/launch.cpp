@@ -53,6 +53,7 @@ struct Child {  // everything the forked child touches, made ready before
   std::vector<char *> argv;
   int program = -1;          // a descriptor to execute instead of argv[0]
   std::vector<int> sources;  // becomes descriptors 0, 1, 2, ...
+  const Group *group = nullptr;
   const char *folder = "/";
   bool drop_user;
   uid_t user;
@@ -66,6 +67,9 @@ struct Child {  // everything the forked child touches, made ready before
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (child.group)  // where the kernel refuses, the box has no group
+    for (const Fd &door : child.group->doors()) [[maybe_unused]]
+      const ssize_t entered = write(door.get(), "0", 1);
   const int n = static_cast<int>(child.sources.size());
   for (int i = 0; i < n; ++i)
     if (dup2(child.sources[static_cast<size_t>(i)], i) < 0) _exit(127);
@@ -208,7 +212,8 @@ Result<Started> start(const Jail &jail, const Program &program) {
     return failed("make pipes");
   const int room = 1 << 20;
   setsockopt(started.control.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-  Child child{{}, -1, {in.get(), err.get(), err.get(), control.get()}, "/", jail.drop_user, jail.run_as};
+  started.group = Group::make();
+  Child child{{},  -1, {in.get(), err.get(), err.get(), control.get()}, &started.group, "/", jail.drop_user, jail.run_as};
   std::vector<std::string> args;
   std::vector<Fd> memory;
   if (fenced) {
@@ -245,6 +250,7 @@ Result<Started> start(const Jail &jail, const Program &program) {
   child.argv.push_back(nullptr);
 
   started.pid = spawn(child);
+  started.group.shut();
   if (started.pid < 0) return failed("start a process");
   started.pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, started.pid, 0)));
   for (int fd : {started.err.get(), started.control.get()}) fcntl(fd, F_SETFL, O_NONBLOCK);

@@ -11,6 +11,7 @@
 
 #include "base/result.hpp"
 #include "validator/sandbox/descriptor.hpp"
+#include "validator/sandbox/group.hpp"
 
 namespace gcop::sandbox {
 
@@ -40,6 +41,7 @@ struct Started {
   Fd pidfd, control;   // readable when it has ended; words.h
   Fd err;              // what it says while it starts
   std::string folder;  // without a jail: what stands for /box, to be removed
+  Group group;         // around it all
 };
 
 Result<Started> start(const Jail &jail, const Program &program);

@@ -34,11 +34,28 @@ std::vector<long> numbers_in(std::string_view text) {
   return out;
 }
 
+// What a process holds, with its share of what it has in common with others: memory of no file, and of shared mappings.
+uint64_t memory_of(const std::string &base) {
+  const std::string rollup = read_small_file(base + "/smaps_rollup");
+  uint64_t kib = 0;
+  size_t found = 0;
+  for (const std::string_view key : {"Pss_Anon:", "Pss_Shmem:"}) {
+    const size_t at = rollup.find(key);
+    if (at == rollup.npos) continue;
+    kib += std::strtoull(rollup.c_str() + at + key.size(), nullptr, 10);
+    ++found;
+  }
+  if (found == 2) return kib << 10;
+  // An older kernel, or it does not let us look: resident pages but those of files, and shared ones with these.
+  static const uint64_t page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const std::vector<long> pages = numbers_in(read_small_file(base + "/statm"));  // size, resident, of files, ...
+  return pages.size() > 2 ? static_cast<uint64_t>(std::max(0l, pages[1] - pages[2])) * page_bytes : 0;
+}
+
 // A process, all living descendants and, for CPU time, the children that they have reaped. A daemon's parent is process
 // 1 of the box, so nothing hides from this walk.
 Usage tree(pid_t pid, int depth) {
   static const uint64_t tick_ns = 1'000'000'000 / static_cast<uint64_t>(sysconf(_SC_CLK_TCK));
-  static const uint64_t page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const std::string base = "/proc/" + std::to_string(pid);
   const std::string stat = read_small_file(base + "/stat");
   const size_t name_end = stat.rfind(')');
@@ -48,8 +65,7 @@ Usage tree(pid_t pid, int depth) {
   uint64_t ticks = 0;
   for (size_t i = 10; i < 14; ++i) ticks += static_cast<uint64_t>(std::max(0l, fields[i]));  // u, s, cu, cs
   Usage total{ticks * tick_ns, 0};
-  const std::vector<long> pages = numbers_in(read_small_file(base + "/statm"));  // size, resident, of files, ...
-  if (pages.size() > 2) total.mem_bytes = static_cast<uint64_t>(std::max(0l, pages[1] - pages[2])) * page_bytes;
+  total.mem_bytes = memory_of(base);
   const long threads = fields[16];
   if (depth > 64) return total;
   std::vector<long> ids{pid};

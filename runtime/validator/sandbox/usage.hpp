@@ -8,7 +8,7 @@ namespace gcop::sandbox {
 
 struct Usage {
   uint64_t cpu_ns = 0;
-  uint64_t mem_bytes = 0;  // now, anonymous; pages that processes share count for each
+  uint64_t mem_bytes = 0;  // now, of no file; what processes share counts once
 };
 
 pid_t pid_of(int pidfd);         // as we see it; -1 if it is gone
