@@ -67,7 +67,8 @@ TEST_CASE("a group bounds memory of every kind and the number of processes, and 
     };
     bool memory = false, pids = false;
     for (const auto &path : groups_named(ours())) {
-      memory = memory || std::filesystem::exists(path / "memory.max") || std::filesystem::exists(path / "memory.limit_in_bytes");
+      memory = memory || std::filesystem::exists(path / "memory.max") ||
+               std::filesystem::exists(path / "memory.limit_in_bytes");
       pids = pids || std::filesystem::exists(path / "pids.max");
     }
     if (memory) {

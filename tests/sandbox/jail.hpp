@@ -172,7 +172,8 @@ inline bool rests(const std::string &pid) {
   std::ifstream file("/proc/" + pid + "/cmdline", std::ios::binary);
   std::string words;
   std::getline(file, words);
-  return words.ends_with(std::string("\0judge.py\0", 10)) && names_in("/proc/" + pid + "/fd") == std::vector<std::string>{"4"};
+  return words.ends_with(std::string("\0judge.py\0", 10)) &&
+         names_in("/proc/" + pid + "/fd") == std::vector<std::string>{"4"};
 }
 
 // Without the two by which a sandbox of ours holds each judge that rests.
@@ -218,7 +219,8 @@ inline std::vector<std::string> leftovers_now() {
       mine = mine || at->first == getpid();
       held = held || at->second.name == "gcop-hold";
     }
-    if ((mine && process.depth > 2 && !rests(std::to_string(pid))) || (process.depth > 0 && !held && process.parent <= 1))
+    if ((mine && process.depth > 2 && !rests(std::to_string(pid))) ||
+        (process.depth > 0 && !held && process.parent <= 1))
       out.push_back(std::to_string(pid) + " " + process.name);
   }
   return out;

@@ -218,8 +218,7 @@ TEST_CASE("many cells at once, each served by one process at a time") {
   std::vector<std::unique_ptr<jail::Call>> calls;
   for (int i = 0; i < 300; ++i)
     calls.push_back(std::make_unique<jail::Call>(
-        service(),
-        std::vector<jail::Spec>{server("kept.append(1); os.write(1, b'%d' % (sum(kept) - served))")}));
+        service(), std::vector<jail::Spec>{server("kept.append(1); os.write(1, b'%d' % (sum(kept) - served))")}));
   for (auto &call : calls) {
     const auto end = call->wait();
     REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);

@@ -54,7 +54,8 @@ TEST_CASE("a judge whose tests only compute judges the next check too") {
            "for i in range(3):\n    if i > 1:\n        continue\n    assert f(i) == i",
            "def twice(x, *rest, key=lambda v: v):\n    return 2 * key(x)\nassert twice(f(2)) == 4",
            "want = [x * y for x in range(3) for y in (1, 2) if x]\nwant[0] += 1\nassert f(want)[0] == 2",
-           "try:\n    f([]).pop()\nexcept ZeroDivisionError:\n    pass\nexcept IndexError as e:\n    assert 'empty' in str(e)",
+           "try:\n    f([]).pop()\nexcept ZeroDivisionError:\n    pass\nexcept IndexError as e:\n    assert 'empty' in "
+           "str(e)",
            "assert f'{f(3)!r:>4}' == '   3' and (y := f(4)) == 4 and (1 if f(0) else 2) == 2",
            "assert type(f(1)) is int and isinstance(f(1), (int, float)) and f(2)[1:] == () if f(1) == 2 else True",
        })
@@ -66,7 +67,8 @@ TEST_CASE("a judge whose tests only compute judges the next check too") {
   CHECK(judges_again(hostile::addition(), "class Own: pass\ndef f(a, b): return Own()", 0));
   nlohmann::json human_eval = {{"id", "h"}, {"entry_point", "f"}};
   human_eval["test"] =
-      "METADATA = {'author': 'x', 'dataset': 'test'}\n\n\ndef check(candidate):\n    assert candidate([1.0, 2.0], 0.3) == 3\n"
+      "METADATA = {'author': 'x', 'dataset': 'test'}\n\n\ndef check(candidate):\n    assert candidate([1.0, 2.0], 0.3) "
+      "== 3\n"
       "    assert abs(candidate([1], 1) - 2) < 1e-6\n";
   CHECK(judges_again(human_eval, "def f(a, b): return 3 if len(a) == 2 else 2", 1));
 }
@@ -166,9 +168,10 @@ TEST_CASE("200 checks in any order, by judges that judge again, get the verdicts
                                : kind == 3 ? "import os\ndef f(x): os._exit(0)"
                                            : "def f(x): return list((x, 'a'))";
     const std::string number = std::to_string(i);
-    calls.emplace_back(checker::instance(),
-                       checker::task({(kind == 4 ? "import sys\n" : "") + ("assert f(" + number + ") == [" + number + ", 'a']")}),
-                       answer);
+    calls.emplace_back(
+        checker::instance(),
+        checker::task({(kind == 4 ? "import sys\n" : "") + ("assert f(" + number + ") == [" + number + ", 'a']")}),
+        answer);
   }
   for (size_t i = 0; i < calls.size(); ++i) {
     const auto &v = calls[i].wait();

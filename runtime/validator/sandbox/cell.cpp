@@ -132,7 +132,9 @@ void Cell::runs() {
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
   wait_status_ = wait_status;
   const bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
-  cpu_ns_ = std::max(cpu_ns_, cpu_ns - std::min(cpu_ns, process_.cpu_ns));  // what was killed with process 1 counts in the last look only
+  cpu_ns_ = std::max(
+      cpu_ns_,
+      cpu_ns - std::min(cpu_ns, process_.cpu_ns));  // what was killed with process 1 counts in the last look only
   // Nothing in a pid namespace can kill its process 1, so this is no act of the program's.
   if (killed && !kill_wanted_ && cpu_ns_ < limits_.cpu_ns && folder_.empty())
     return lost({Code::unavailable,
@@ -166,7 +168,8 @@ void Cell::end(uint32_t limit_flag) {
   kill_wanted_ = true;
   flags_ |= limit_flag;
   next_tick_ = monotonic_ns() + kKillGraceNs;
-  send_signal(process_.pidfd, SIGKILL);  // process 1 of its pid namespace: everything in it; if not made yet, made() does it
+  send_signal(process_.pidfd,
+              SIGKILL);  // process 1 of its pid namespace: everything in it; if not made yet, made() does it
 }
 
 void Cell::tick(uint64_t now) {

@@ -68,8 +68,7 @@ struct Child {  // everything the forked child touches, made ready before
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   if (child.group)  // where the kernel refuses, the box has no group
-    for (const Fd &door : child.group->doors()) [[maybe_unused]]
-      const ssize_t entered = write(door.get(), "0", 1);
+    for (const Fd &door : child.group->doors()) [[maybe_unused]] const ssize_t entered = write(door.get(), "0", 1);
   const int n = static_cast<int>(child.sources.size());
   for (int i = 0; i < n; ++i)
     if (dup2(child.sources[static_cast<size_t>(i)], i) < 0) _exit(127);
@@ -213,7 +212,8 @@ Result<Started> start(const Jail &jail, const Program &program) {
   const int room = 1 << 20;
   setsockopt(started.control.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
   started.group = Group::make();
-  Child child{{},  -1, {in.get(), err.get(), err.get(), control.get()}, &started.group, "/", jail.drop_user, jail.run_as};
+  Child child{{},         -1, {in.get(), err.get(), err.get(), control.get()}, &started.group, "/", jail.drop_user,
+              jail.run_as};
   std::vector<std::string> args;
   std::vector<Fd> memory;
   if (fenced) {
