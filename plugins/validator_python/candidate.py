@@ -96,8 +96,8 @@ def _serve():
         write_frame(3, program.reply(read_frame(3)))
 
 
-wait_for_cell("array bisect cmath collections copy datetime decimal fractions functools heapq itertools json math operator random re "
-              "statistics string typing", _rehearse)
+# What programs often import; every module that waits here makes each copy a little slower.
+wait_for_cell("array bisect cmath collections copy functools heapq itertools math operator random re string typing", _rehearse)
 try:
     _serve()
 except EOFError:

@@ -21,6 +21,11 @@ constexpr uint64_t kKillGraceNs = 2'000'000'000;  // then its box goes as well
 constexpr uint64_t kShortestCpuWatchNs = 5'000'000;
 constexpr uint64_t kMemoryWatchNs = 50'000'000;  // the kernel bounds each process, this bounds their sum
 
+unsigned cores() {  // read from a file by glibc, each time
+  static const unsigned n = std::max(1u, std::thread::hardware_concurrency());
+  return n;
+}
+
 }  // namespace
 
 uint64_t monotonic_ns() {
@@ -126,7 +131,7 @@ void Cell::runs() {
   begun_ns_ = monotonic_ns();
   wall_end_ = begun_ns_ + limits_.wall_ns;
   next_tick_ = std::min({wall_end_, begun_ns_ + kMemoryWatchNs,
-                         begun_ns_ + limits_.cpu_ns / std::max(1u, std::thread::hardware_concurrency())});
+                         begun_ns_ + limits_.cpu_ns / cores()});
 }
 
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
@@ -187,7 +192,7 @@ void Cell::tick(uint64_t now) {
     cpu_ns_ = std::max(cpu_ns_, used.cpu_ns - std::min(used.cpu_ns, process_.cpu_ns));
     if (cpu_ns_ >= limits_.cpu_ns) return end(GCOP_CELL_CPU);
     if (used.mem_bytes > limits_.mem_bytes) return end(GCOP_CELL_MEMORY);
-    const uint64_t soonest = (limits_.cpu_ns - cpu_ns_) / std::max(1u, std::thread::hardware_concurrency());
+    const uint64_t soonest = (limits_.cpu_ns - cpu_ns_) / cores();
     next_tick_ = std::min(wall_end_, now + std::clamp(soonest, kShortestCpuWatchNs, kMemoryWatchNs));
   }
 }
