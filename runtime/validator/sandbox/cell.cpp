@@ -130,8 +130,7 @@ void Cell::runs() {
   if (kill_wanted_) return;
   begun_ns_ = monotonic_ns();
   wall_end_ = begun_ns_ + limits_.wall_ns;
-  next_tick_ = std::min({wall_end_, begun_ns_ + kMemoryWatchNs,
-                         begun_ns_ + limits_.cpu_ns / cores()});
+  next_tick_ = std::min({wall_end_, begun_ns_ + kMemoryWatchNs, begun_ns_ + limits_.cpu_ns / cores()});
 }
 
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
