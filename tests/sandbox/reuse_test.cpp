@@ -145,10 +145,10 @@ TEST_CASE("each cell of a process has the CPU time of a cell") {
   CHECK((end.limits & GCOP_CELL_WALL) != 0);
 }
 
-TEST_CASE("the kernel's own limit on CPU time, behind ours, counts from the order on") {
+TEST_CASE("the kernel's own limit on CPU time, behind ours, leaves room for all cells of a process") {
   const End end_of_test;
   renew();
-  for (int i = 1; i < 12; ++i) {  // 2.75 seconds in all; the limit is 2 and the rounded rest
+  for (int i = 1; i < 12; ++i) {  // 2.75 seconds in all; of one cell the kernel would allow 2
     jail::Spec spec = server(kBurn);
     spec.cpu_ms = 600;
     CHECK(serve(std::move(spec)).out == std::to_string(i) + " ");

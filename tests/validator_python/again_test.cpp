@@ -41,6 +41,8 @@ bool judges_again(const std::string &test, const std::string &answer = "def f(*a
   return judges_again(checker::task({test}), answer, 1);
 }
 
+void fails_by_cpu(const std::string &code) { hostile::fails(code, "CPU time", {2000, 20'000, 0}, true); }
+
 }  // namespace
 
 TEST_CASE("a judge whose tests only compute judges the next check too") {
@@ -154,6 +156,33 @@ TEST_CASE("own 15: a candidate that asks for the next order") {
       "            except BaseException: pass\n"
       "    return library.gcop_cell_again()",
       "", {2000, 20'000, 0}, true);
+}
+
+TEST_CASE("own 16: a program that has the kernel kill it, to be no failure but the machine's") {
+  const std::string loop = "\ndef f(a, b):\n    while True: pass\n";
+  fails_by_cpu(
+      "import resource\n"
+      "for seconds in ((1, 1), (0, 0), (0, 1), (1, resource.RLIM_INFINITY)):\n"
+      "    try: resource.setrlimit(resource.RLIMIT_CPU, seconds)\n"
+      "    except (ValueError, OSError): pass" +
+      loop);
+  fails_by_cpu(
+      "import ctypes, struct\n"
+      "libc = ctypes.CDLL(None)\n"
+      "for number in (160, 302):   # setrlimit, prlimit64\n"
+      "    one = ctypes.create_string_buffer(struct.pack('QQ', 1, 1))\n"
+      "    libc.syscall(160, 0, one)\n"
+      "    libc.syscall(302, 0, 0, one, 0)" +
+      loop);
+  fails_by_cpu(
+      "import ctypes, signal\n"
+      "libc = ctypes.CDLL(None)\n"
+      "libc.prctl(1, signal.SIGKILL)\n"
+      "libc.prctl(22, 1)   # strict seccomp\n"
+      "try: signal.setitimer(signal.ITIMER_REAL, 0)\n"
+      "except OSError: pass\n"
+      "libc.kill(1, 9); libc.kill(0, 9); libc.kill(-1, 9); libc.tgkill(1, 1, 9)" +
+      loop);
 }
 
 TEST_CASE("200 checks in any order, by judges that judge again, get the verdicts of judges that do not") {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kWordsKept = 4096;  // of what a program says while it starts
 constexpr int kEndGraceMs = 5'000;
-constexpr uint64_t kProgramBytes = 256u << 20, kProgramProcesses = 32;  // a box besides its cells
+constexpr uint64_t kProgramBytes = 1u << 30, kProgramProcesses = 32;  // beyond what its cells may hold
 constexpr char kUserNamespaces[] =
     "enable unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
     "kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0; in a container, allow them in "

@@ -5,6 +5,7 @@
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -125,6 +126,12 @@ Result<std::string> seccomp_program() {
     if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, request)) !=
         0)
       return failed("ioctl");
+  // Nobody gives itself less CPU time than we do: the kernel's SIGKILL at that limit would pass for the machine's.
+  const scmp_arg_cmp cpu[] = {SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, RLIMIT_CPU),
+                              SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, RLIMIT_CPU), SCMP_A2(SCMP_CMP_NE, 0)};
+  if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(setrlimit), 1, cpu[0]) != 0 ||
+      seccomp_rule_add(filter.get(), refuse, SCMP_SYS(prlimit64), 2, cpu[1], cpu[2]) != 0)
+    return failed("setrlimit");
   seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree instead of a list; an old library ignores it
 
   const int fd = memfd_create("gcop-seccomp", MFD_CLOEXEC);

@@ -105,19 +105,8 @@ static uint64_t cpu_ns(const struct rusage *used) {
          1000;
 }
 
-/* Of one order; a process that serves several gets as much again with each. */
-static int limit_cpu(const gcop_order *order) {
-  if (!order->reusable) return limit(RLIMIT_CPU, order->cpu_seconds);
-  struct rusage used;
-  struct rlimit now;
-  if (getrusage(RUSAGE_SELF, &used) != 0 || getrlimit(RLIMIT_CPU, &now) != 0) return 0;
-  const uint64_t wanted = cpu_ns(&used) / 1000000000u + order->cpu_seconds;
-  now.rlim_cur = wanted < now.rlim_max ? wanted : now.rlim_max;
-  return setrlimit(RLIMIT_CPU, &now) == 0;
-}
-
 static int limit_all(const gcop_order *order) {
-  return limit_cpu(order) && limit(RLIMIT_AS, order->mem_bytes) &&
+  return limit(RLIMIT_CPU, order->cpu_seconds * (order->reusable ? MOST_USES : 1)) && limit(RLIMIT_AS, order->mem_bytes) &&
          limit(RLIMIT_FSIZE, order->tmp_bytes) && limit(RLIMIT_NOFILE, 64) && limit(RLIMIT_CORE, 0) &&
          limit(RLIMIT_STACK, 8u << 20) && limit(RLIMIT_MEMLOCK, 0) && limit(RLIMIT_MSGQUEUE, 0) &&
          limit(RLIMIT_SIGPENDING, 256);
@@ -340,5 +329,5 @@ EXPORT int gcop_cell_again(void) {
   if (receive(GCOP_LINE_FD, &order, sizeof order, fds, &n_fds) != (ssize_t)sizeof order || n_fds != order.n_fds) return -1;
   for (uint32_t i = 0; i < n_fds; ++i) /* the lowest free numbers, so the right ones; kept over exec as in a new cell */
     if (fds[i] != (int)i || fcntl((int)i, F_SETFD, 0) != 0) return -1;
-  return limit_cpu(&order) ? 0 : -1;
+  return 0;
 }
