@@ -1,5 +1,6 @@
 # The cell that holds the tests. It asks the candidate's cell for results over descriptor 3, compares plain values and
 # writes the verdict to its own standard output, behind a nonce that only the host and this process know.
+# Where the tests can leave nothing behind, this process judges the next check, too.
 # Standard input: one tagged tuple (nonce, form, entry point or "", set-up code, list of tests); form is "asserts" or, for
 # one test that is a file, "file".
 import _ast

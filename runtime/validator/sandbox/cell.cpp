@@ -136,10 +136,9 @@ void Cell::runs() {
 void Cell::ended(int wait_status, uint64_t cpu_ns) {
   wait_status_ = wait_status;
   const bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
-  cpu_ns_ = std::max(
-      cpu_ns_,
-      cpu_ns - std::min(cpu_ns, process_.cpu_ns));  // what was killed with process 1 counts in the last look only
-  // Nothing in a pid namespace can kill its process 1, so this is no act of the program's.
+  // What was killed with process 1 counts in the last look only.
+  cpu_ns_ = std::max(cpu_ns_, cpu_ns - std::min(cpu_ns, process_.cpu_ns));
+  // Nothing in a pid namespace can kill its process 1, so this is no act of the program's (which has no folder there).
   if (killed && !kill_wanted_ && cpu_ns_ < limits_.cpu_ns && folder_.empty())
     return lost({Code::unavailable,
                  "the machine ended a process of the jail (SIGKILL), perhaps for want of memory; try again with fewer "
