@@ -145,6 +145,40 @@ TEST_CASE("each cell of a process has the CPU time of a cell") {
   CHECK((end.limits & GCOP_CELL_WALL) != 0);
 }
 
+TEST_CASE("CPU time of an earlier cell's children is not the next one's") {
+  const End end_of_test;
+  renew();
+  const std::string child =
+      "import time\n"
+      "pid = os.fork()\n"
+      "if pid == 0:\n"
+      "    while time.process_time() < 0.25: pass\n"
+      "    os._exit(0)\n"
+      "os.waitpid(pid, 0)\n";
+  for (int i = 1; i < 5; ++i) {
+    jail::Spec spec = server(child + kBurn);
+    spec.cpu_ms = 900;
+    const auto end = serve(std::move(spec));
+    CHECK(end.out == std::to_string(i) + " ");
+    CHECK(end.limits == 0);
+    CHECK(end.cpu_ns >= 400'000'000);
+    CHECK(end.cpu_ns < 900'000'000);
+  }
+}
+
+TEST_CASE("a process with a child, alive or dead, is let go") {
+  const End end_of_test;
+  renew();
+  for (const char *rest : {"os._exit(0)", "import time; time.sleep(60)"}) {
+    CAPTURE(std::string(rest));
+    CHECK(serve(server("")).out == "1 ");
+    const auto end = serve(server(std::string("if os.fork() == 0: ") + rest));
+    CHECK(end.out == "2 ");
+    CHECK(end.exit_code == 7);
+  }
+  CHECK(serve(server("")).out == "1 ");
+}
+
 TEST_CASE("the kernel's own limit on CPU time, behind ours, leaves room for all cells of a process") {
   const End end_of_test;
   renew();
@@ -168,6 +202,24 @@ TEST_CASE("a process serves cells with its own limits only") {
   CHECK(serve(spec).out == "1 ");
   spec.tmp_bytes = 1u << 20;
   CHECK(serve(spec).out == "1 ");
+}
+
+TEST_CASE("few processes rest, the last used ones") {
+  const End end_of_test;
+  renew();
+  const size_t before = jail::open_descriptors();
+  const auto with = [](int pages) {
+    jail::Spec spec = server("");
+    spec.mem_bytes = (200u << 20) + static_cast<uint64_t>(pages) * 4096;
+    return spec;
+  };
+  for (int i = 0; i < 150; ++i) REQUIRE(serve(with(i)).out == "1 ");
+  CHECK(serve(with(149)).out == "2 ");
+  CHECK(serve(with(0)).out == "1 ");
+  CHECK(jail::open_descriptors() <= before + 2 * 64 + 8);
+  size_t alive = 0;  // the box itself is one of them
+  for (int i = 0; i < 200 && (alive = jail::leftovers_now().size()) > 64 + 4; ++i) usleep(5'000);
+  CHECK(alive <= 64 + 4);
 }
 
 TEST_CASE("a process that is old or has grown is let go") {

@@ -15,6 +15,7 @@ namespace gcop::sandbox {
 namespace {
 
 constexpr size_t kWordsKept = 4096;  // of what a program says while it starts
+constexpr size_t kMostResting = 64;
 constexpr int kEndGraceMs = 5'000;
 constexpr uint64_t kProgramBytes = 1u << 30, kProgramProcesses = 32;  // beyond what its cells may hold
 constexpr char kUserNamespaces[] =
@@ -105,10 +106,10 @@ Result<Process> Box::order(Cell &cell, const Limits &limits, const std::array<in
     return p.mem_bytes == limits.mem_bytes && p.tmp_bytes == limits.tmp_bytes && p.processes == limits.processes;
   };
   while (order.reusable) {
-    const auto at = std::find_if(resting_.begin(), resting_.end(), fits);
-    if (at == resting_.end()) break;
+    const auto at = std::find_if(resting_.rbegin(), resting_.rend(), fits);  // the last used, which is warm
+    if (at == resting_.rend()) break;
     Process process = std::move(*at);
-    resting_.erase(at);
+    resting_.erase(std::next(at).base());
     order.id = process.id;
     if (!send_order(process.line, order, sent)) continue;  // it has ended, which its box will say
     cells_[process.id] = &cell;
@@ -141,6 +142,9 @@ Result<Process> Box::order(Cell &cell, const Limits &limits, const std::array<in
 void Box::rest(Process process) {
   cells_.erase(process.id);
   resting_.push_back(std::move(process));
+  if (resting_.size() <= kMostResting) return;
+  send_signal(resting_.front().pidfd, SIGKILL);
+  resting_.erase(resting_.begin());
 }
 
 void Box::read_words() {

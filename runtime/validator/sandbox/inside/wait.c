@@ -315,14 +315,17 @@ EXPORT int gcop_cell_wait(void) {
 
 /* For a cell whose host said that it may be used again, and whose program vouches that nothing of the order is left in
  * it: gives the order back and waits for the next. Returns 0 with the next one's descriptors. Returns -1 where there is
- * none to be had, or no longer, because the process is old or has grown; the program ends then. */
+ * none to be had, or no longer, because the process is old, has grown or has children; the program ends then. */
 EXPORT int gcop_cell_again(void) {
-  struct rusage used;
-  if (uses == 0 || uses >= MOST_USES || getrusage(RUSAGE_SELF, &used) != 0) return -1;
+  struct rusage used, reaped;
+  if (uses == 0 || uses >= MOST_USES || getrusage(RUSAGE_SELF, &used) != 0 || getrusage(RUSAGE_CHILDREN, &reaped) != 0)
+    return -1;
   if (used.ru_maxrss > first_kb + MOST_GROWTH_KB) return -1;
+  siginfo_t child;
+  if (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 || errno != ECHILD) return -1;
   ++uses;
   if (syscall(SYS_close_range, 0u, 3u, 0u) != 0) return -1;
-  if (!say_over(GCOP_LINE_FD, (gcop_word){.kind = GCOP_RESTS, .cpu_ns = cpu_ns(&used)}, -1)) return -1;
+  if (!say_over(GCOP_LINE_FD, (gcop_word){.kind = GCOP_RESTS, .cpu_ns = cpu_ns(&used) + cpu_ns(&reaped)}, -1)) return -1;
   gcop_order order;
   int fds[MOST_FDS];
   uint32_t n_fds;
