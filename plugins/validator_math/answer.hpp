@@ -2,7 +2,9 @@
 //
 // Rules, the first that applies:
 //   boxed, hash   the last \boxed{...} or "#### ..." line: the answer the prompt asked for
-//   phrase        the last "answer is ..." or "answer: ...": its first number
+//   phrase        the last "answer is ..." or "answer: ...", on its line or alone on the line below: its first number,
+//   or
+//                 what the sum comes to that it begins with, as in "the answer is 16 - 3 - 4 = 9"
 //   last          the last number of all
 // A model that runs on and asks itself the next question is cut there: a line that begins with "Question:", "Q:" or
 // "Problem:" ends the text if an answer (for `last`: a number) stands before it.

@@ -24,7 +24,7 @@ class MathValidator : public sdk::Validator {
                            "validator_math: 'grade' is " + value.dump() + "; it must be \"strict\" or \"lenient\"");
       strict_ = value == "strict";
     }
-    identity_ = std::string("validator_math/0.1.0 grade=") + (strict_ ? "strict" : "lenient");
+    identity_ = std::string("validator_math/0.2.0 grade=") + (strict_ ? "strict" : "lenient");
   }
 
   std::string_view identity() const override { return identity_; }
@@ -72,6 +72,6 @@ class MathValidator : public sdk::Validator {
 }  // namespace
 }  // namespace gcop::validator_math
 
-GCOP_PLUGIN(gcop::validator_math::MathValidator, "org.gcop.validator_math", "0.1.0",
+GCOP_PLUGIN(gcop::validator_math::MathValidator, "org.gcop.validator_math", "0.2.0",
             "numbers as answers: integers, decimals, fractions, simple LaTeX; exact",
             R"({"type":"object","properties":{"grade":{"enum":["strict","lenient"]}},"additionalProperties":false})")

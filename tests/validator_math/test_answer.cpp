@@ -105,6 +105,34 @@ TEST_CASE("the rule that fires, and the last of a kind") {
   CHECK(found("") == ": none");
 }
 
+TEST_CASE("a sum behind the phrase is what it comes to") {
+  CHECK(found("So the answer is 16 - 3 - 4 = 9.") == "phrase: 9");
+  CHECK(found("The answer is 16 eggs - 7 eggs = 9 eggs, at $2 each.") == "phrase: 9");
+  CHECK(found("Answer: 3 * 4 = 12") == "phrase: 12");
+  CHECK(found("Answer: \\(3 \\times 4 = 12\\)") == "phrase: 12");
+  CHECK(found("The answer is 2(3 + 4) = 14.") == "phrase: 14");
+  CHECK(found("The answer is $9 x 2 = $18 a day") == "phrase: 18");
+  CHECK(found("The answer is 4 = 2 + 2") == "phrase: none");  // it ends in a sum that nobody has worked out
+  CHECK(found("the answer is 16 - 7") == "phrase: none");
+  CHECK(found("The answer is x = 5, as 2 * 5 = 10") == "phrase: 5");
+  CHECK(found("The answer is 18 (9 * 2 = 18, or 36 / 2)") == "phrase: 18");
+  CHECK(found("The answer is 18 - the sum of 3 x 4 = 12 and 6") == "phrase: 18");
+  CHECK(found("The answer is 12 because 24 = 2 * 12") == "phrase: 12");
+  CHECK(found("The answer is 18 since 3 x 4 = 12 and 12 + 6 = 18") == "phrase: 18");
+  CHECK(found("The answer is 25% (5 of 20)") == "phrase: 25");
+  CHECK(found("The answer is 3 apples and 5 pears") == "phrase: 3");
+}
+
+TEST_CASE("a phrase that heads a whole solution is not followed by the answer") {
+  CHECK(found("Answer:\n\nStep 1: 16 - 7 = 9\nStep 2: 9 * 2 = 18") == "last: 18");
+  CHECK(found("**Answer:**\n\nFirst there are 9. Then\n9 * 2 = 18") == "last: 18");
+  CHECK(found("Answer:\n18\n\nExplanation: 9 at $2") == "phrase: 18");
+  CHECK(found("**Answer**:\r\n\r\nShe makes $18 with 9 eggs.\r\n") == "phrase: 18");
+  CHECK(found("**Answer:** 18\n\nBecause 9 * 2") == "phrase: 18");
+  CHECK(found("The answer is\n18.") == "phrase: 18");
+  CHECK(found("Is 17 the answer: no") == "last: 17");
+}
+
 TEST_CASE("known bugs of others") {
   CHECK(found("#### 18.") == "hash: 18");  // the official extractor and verl's fail on it
   CHECK(found("#### $18") == "hash: 18");
