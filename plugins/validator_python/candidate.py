@@ -33,7 +33,13 @@ class Answer:
         if self.failure is not None:
             return self.failure
         try:
-            return encode(self.answer(Reader(data, self.resolve).value()), self.handle)
+            answer = self.answer(Reader(data, self.resolve).value())
+            try:
+                return encode(answer, self.handle)
+            except Unsendable:
+                if len(answer) == 2:
+                    raise
+            return encode(answer[:2], self.handle)   # the arguments are no plain data any more, the result is
         except Unsendable as error:
             return encode(("large", str(error)), _refuse)
         except BaseException as error:
@@ -55,7 +61,11 @@ class Answer:
             return ("ok", None)
         if what == "get":
             return ("ok", getattr(request[1], request[2]))
-        return ("ok", request[1](*request[2], **request[3]))
+        _, function, args, kwargs = request
+        result = function(*args, **kwargs)
+        if result is None and (changeable(args) or changeable(kwargs.values())):   # it may have worked on its arguments
+            return ("ok", None, args, kwargs)
+        return ("ok", result)
 
 
 def _raised(error):

@@ -98,13 +98,15 @@ constexpr std::array<std::string_view, 41> kBuiltins = {
 std::string extract_code(std::string_view answer, std::string_view entry) {
   const std::vector<std::string> lines = lines_of(answer);
   const std::vector<Block> blocks = fenced_blocks(lines);
-  if (!entry.empty())
-    for (const Block &block : blocks)
-      if (defines(block.text, entry)) return block.text;
-  for (const Block &block : blocks)
-    if (is_python(block) && defines(block.text, "")) return block.text;
-  for (const Block &block : blocks)
-    if (is_python(block)) return block.text;
+  const auto last = [&](auto &&fits) -> const Block * {
+    const auto at = std::find_if(blocks.rbegin(), blocks.rend(), fits);
+    return at == blocks.rend() ? nullptr : &*at;
+  };
+  const Block *block = nullptr;
+  if (!entry.empty()) block = last([&](const Block &b) { return defines(b.text, entry); });
+  if (!block) block = last([](const Block &b) { return is_python(b) && defines(b.text, ""); });
+  if (!block) block = last(is_python);
+  if (block) return block->text;
   std::string whole;
   for (const std::string &line : lines) whole += line + "\n";
   return whole;

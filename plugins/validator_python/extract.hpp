@@ -6,8 +6,9 @@
 
 namespace gcop::validator_python {
 
-// The first fenced block that defines `entry`, else the first that defines any function, else the first that is
-// labelled Python or not at all, else the whole text. A fence that is never closed runs to the end. Line ends become
+// The last fenced block that defines `entry` (drafts come before what they become), else the last that defines any
+// function, else the last that is labelled Python or not at all, else the whole text. A fence that is never closed runs
+// to the end. Line ends become
 // "\n"; the indentation of the fence itself is taken off.
 std::string extract_code(std::string_view answer, std::string_view entry);
 

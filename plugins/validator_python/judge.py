@@ -56,6 +56,10 @@ def lookup(number, name):
 
 
 def ask(*request):
+    return talk(request)[1]
+
+
+def talk(request):
     def handle(value):
         if type(value) is Remote:
             return handle_bytes(object.__getattribute__(value, "_target"), "")
@@ -73,14 +77,16 @@ def ask(*request):
     try:
         reply = Reader(answer, lookup).value()
         kind = reply[0]
-        if kind == "ok":
-            return reply[1]
+        if kind == "ok" and len(reply) in (2, 4):
+            return reply
         if kind == "large":
             error = spoil(Odd("returned " + str(reply[1])[:200]))
         elif kind == "load":
             error = spoil(Lost("loading the code raised %s%s" % (reply[1], " (line %d)" % reply[2] if reply[2] else "")))
-        else:
+        elif kind == "raise":
             error = rebuild(reply[1], reply[2], reply[3])
+        else:
+            raise ValueError("no reply")
     except MemoryError:
         error = spoil(Odd("returned a value too large to compare"))
     except Exception:
@@ -125,9 +131,11 @@ class Call:
     """One call that a test made; put into words only if the test fails."""
 
     def __init__(self, label, args, kwargs):
-        self.label, self.args, self.kwargs, self.error, self.returned = label, args, kwargs, None, None
+        self.label, self.args, self.kwargs, self.error, self.returned, self.words = label, args, kwargs, None, None, ""
 
     def text(self):
+        if self.words:
+            return self.words
         parts = [show(a, 100) for a in self.args] + ["%s=%s" % (k, show(v, 100)) for k, v in self.kwargs.items()]
         return "%s(%s)" % (self.label, ", ".join(parts))
 
@@ -152,7 +160,12 @@ class Remote:
         calls.append(call)
         asked.append(1)
         try:
-            value = ask("call", self, args, kwargs)
+            reply = talk(("call", self, args, kwargs))
+            value = reply[1]
+            if value is None and len(reply) == 4:   # nothing is returned: the test may look at what it passed
+                call.words = call.text()
+                changed(args, reply[2])
+                changed(kwargs, reply[3])
         except (Lost, Left, Odd, Exception) as error:
             call.error = error
             raise

@@ -18,7 +18,7 @@
 namespace gcop::validator_python {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
+constexpr char kVersion[] = "0.2.0";
 constexpr uint32_t kJudgeExtraMs = 3000;  // the judge outlives its candidate, to say how that ended
 constexpr uint64_t kJudgeExtraBytes = 128u << 20;
 
@@ -329,7 +329,7 @@ class PythonValidator : public sdk::Validator {
 }  // namespace gcop::validator_python
 
 GCOP_PLUGIN(
-    gcop::validator_python::PythonValidator, "org.gcop.validator_python", "0.1.0",
+    gcop::validator_python::PythonValidator, "org.gcop.validator_python", "0.2.0",
     "unit tests of Python answers, in two cells of the host's jail",
     R"({"type":"object","properties":{"cpu_ms":{"type":"integer"},"wall_ms":{"type":"integer"},)"
     R"("mem_bytes":{"type":"integer"},"isolation":{"enum":["jail","process"]},"python":{"type":"string"}},"additionalProperties":false})")

@@ -124,6 +124,19 @@ def _from_library(kind, value, out, handle, depth):
         _walk(value.numerator, out, handle, depth + 1)
         _walk(value.denominator, out, handle, depth + 1)
         return True
+    module = _module("datetime")
+    if module is not None and kind in (module.date, module.datetime, module.time, module.timedelta):
+        parts = _moment(module, kind, value)
+        if parts is not None:
+            out.append(_sized(b"w", kind.__name__.encode()))
+            _walk(parts, out, handle, depth + 1)
+            return True
+    if kind.__bases__ == (tuple,) and type(kind.__dict__.get("_fields")) is tuple:   # a named tuple
+        own = [name for name in kind.__dict__ if callable(kind.__dict__[name]) and name not in _NAMED_TUPLE]
+        if not own:
+            out.append(b"u")
+            _walk((kind.__name__, kind._fields, tuple(value)), out, handle, depth + 1)
+            return True
     if kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__"):   # generator, map, zip, ...
         items = []
         for item in value:
@@ -136,6 +149,42 @@ def _from_library(kind, value, out, handle, depth):
     return False
 
 
+_NAMED_TUPLE = ("__new__", "__repr__", "__getnewargs__", "_make", "_replace", "_asdict")
+
+
+def _moment(module, kind, value):
+    if kind is module.timedelta:
+        return (value.days, value.seconds, value.microseconds)
+    date = () if kind is module.time else (value.year, value.month, value.day)
+    if kind is module.date:
+        return date
+    zone = value.tzinfo
+    if zone is not None:
+        if type(zone) is not module.timezone:   # its rules cannot cross
+            return None
+        zone = zone.utcoffset(None)
+    return date + (value.hour, value.minute, value.second, value.microsecond, zone, value.fold)
+
+
+def _to_moment(name, parts):
+    import datetime
+    kind = {"date": datetime.date, "datetime": datetime.datetime, "time": datetime.time, "timedelta": datetime.timedelta}[name]
+    if name in ("date", "timedelta"):
+        return kind(*parts)
+    *clock, zone, fold = parts
+    return kind(*clock, zone if zone is None else datetime.timezone(zone), fold=fold)
+
+
+def _to_named_tuple(name, fields, items):
+    if len(fields) != len(items) or not all(type(f) is str and f.isidentifier() and f[0] != "_" for f in fields):
+        raise ValueError("no named tuple")
+    parts = {f: property(lambda self, i=i: self[i]) for i, f in enumerate(fields)}
+    parts["__slots__"] = ()
+    parts["_fields"] = fields
+    parts["__repr__"] = lambda self: "%s(%s)" % (name, ", ".join("%s=%r" % pair for pair in zip(fields, self)))
+    return type(name, (tuple,), parts)(items)
+
+
 def encode(value, handle):
     out = []
     _walk(value, out, handle, 0)
@@ -143,6 +192,34 @@ def encode(value, handle):
     if len(data) > FRAME_LIMIT:
         raise Unsendable("a value of %d bytes" % len(data))
     return data
+
+
+def changeable(values):
+    return any(type(v) in (list, dict, set, bytearray) or type(v) is tuple and changeable(v) for v in values)
+
+
+def changed(old, new):
+    """What `old` is once it holds what `new` does: the same object, where it can change. So are its parts in their places."""
+    kind = type(old)
+    if kind is not type(new):
+        return new
+    if kind is tuple:
+        return tuple(map(changed, old, new)) if len(old) == len(new) else new
+    if kind is list:
+        old[:] = map(changed, old, new) if len(old) == len(new) else new
+    elif kind is dict:
+        before = dict(old)
+        old.clear()
+        for key, item in new.items():
+            old[key] = changed(before[key], item) if key in before else item
+    elif kind is set:
+        old.clear()
+        old.update(new)
+    elif kind is bytearray:
+        old[:] = new
+    else:
+        return new
+    return old
 
 
 class Reader:
@@ -235,6 +312,10 @@ class Reader:
         if tag == b"Z":
             import decimal
             return decimal.Decimal(self.chunk().decode())
+        if tag == b"w":
+            return _to_moment(self.chunk().decode(), self.value(depth + 1))
+        if tag == b"u":
+            return _to_named_tuple(*self.value(depth + 1))
         if tag == b"R":
             import fractions
             return fractions.Fraction(self.value(depth + 1), self.value(depth + 1))

@@ -93,6 +93,19 @@ TEST_CASE("hostile 17b: forged answers on the wire") {
         "b't\\x02\\0\\0\\0s\\x02\\0\\0\\0oky\\x04\\0\\0\\0type'", "b't\\x02\\0\\0\\0s\\x05\\0\\0\\0largeN'"})
     fails("import __main__\ndef f(a, b):\n    __main__.encode = lambda value, handle: " + std::string(frame) +
           "\n    return 3");
+  // And replies of odd shapes, in right bytes: of no kind, of too few parts, with arguments that nobody passed.
+  for (const char *reply : {"()", "5", "('ok',)", "('ok', 3, 3)", "('ok', None, (1, 2))", "('ok', None, 5, 5)",
+                            "('ok', None, (1, 2, 3), {'a': 3})", "('fine', 3)", "('raise',)", "('raise', [], '', ())",
+                            "('large',)", "('load', 'x')", "{'ok': 3}", "'ok'"})
+    fails("import __main__\ndef f(a, b):\n    data = __main__.encode(" + std::string(reply) +
+          ", None)\n    __main__.encode = lambda value, handle: data\n    return None");
+  for (const char *forged :
+       {"w\\4\\0\\0\\0datel\\0\\0\\0\\0", "w\\4\\0\\0\\0typet\\0\\0\\0\\0", "w\\4\\0\\0\\0dateN",
+        "w\\x08\\0\\0\\0datetimet\\0\\0\\0\\0", "uN", "ut\\0\\0\\0\\0", "ut\\3\\0\\0\\0Nt\\0\\0\\0\\0t\\0\\0\\0\\0",
+        "ut\\3\\0\\0\\0s\\1\\0\\0\\0Pt\\1\\0\\0\\0s\\6\\0\\0\\0__eq__t\\1\\0\\0\\0N",
+        "ut\\3\\0\\0\\0s\\1\\0\\0\\0Pt\\1\\0\\0\\0s\\1\\0\\0\\0xt\\0\\0\\0\\0"})
+    fails("import __main__\ndef f(a, b):\n    __main__.encode = lambda value, handle: b't\\2\\0\\0\\0s\\2\\0\\0\\0ok" +
+          std::string(forged) + "'\n    return 3");
   fails("import os\nos.write(3, b'\\xff\\xff\\xff\\xff')\ndef f(a, b): return 3");
   fails("import __main__, os\n__main__.write_frame = lambda fd, data: os.close(3)\ndef f(a, b): return 3");
 }

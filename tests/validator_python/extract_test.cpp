@@ -6,7 +6,12 @@
 using gcop::validator_python::extract_code;
 using gcop::validator_python::guess_entry;
 
-TEST_CASE("the fenced block that defines the entry point is the program") {
+TEST_CASE("the last fenced block that defines the entry point is the program") {
+  CHECK(extract_code("<think>\n```python\ndef f(): return 0\n```\n</think>\n```python\ndef f(): return 1\n```\n"
+                     "Use:\n```python\nprint(f())\n```",
+                     "f") == "def f(): return 1\n");
+  CHECK(extract_code("```\ndef f(): pass\n```\nBetter:\n```\ndef f(): return 1\n```\n```\ndef g(): pass\n```", "f") ==
+        "def f(): return 1\n");
   CHECK(extract_code(
             "Use:\n```\nf(1)\n```\nCode:\n```python\ndef f(x):\n    return x\n```\nTest:\n```python\nprint(f(1))\n```",
             "f") == "def f(x):\n    return x\n");
@@ -16,7 +21,10 @@ TEST_CASE("the fenced block that defines the entry point is the program") {
   CHECK(extract_code("```python\ndef ff(): pass\n```\n```python\ndef f(): pass\n```", "f") == "def f(): pass\n");
 }
 
-TEST_CASE("without such a block the first Python block counts, without a fence the whole text") {
+TEST_CASE("without such a block the last Python block counts, without a fence the whole text") {
+  CHECK(extract_code("```python\ndef h(): pass\n```\n```python\ndef g(): pass\n```\n```\ng()\n```", "f") ==
+        "def g(): pass\n");
+  CHECK(extract_code("```\nx = 1\n```\n```\nx = 2\n```\n```bash\nls\n```", "f") == "x = 2\n");
   CHECK(extract_code("```bash\nls\n```\n```python\ndef g(): pass\n```", "f") == "def g(): pass\n");
   CHECK(extract_code("```\nx = 1\n```", "f") == "x = 1\n");
   CHECK(extract_code("def f():\r\n    return 1\r\n", "f") == "def f():\n    return 1\n\n");

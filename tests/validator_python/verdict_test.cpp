@@ -79,6 +79,61 @@ TEST_CASE("generators and types of the standard collections cross as their conte
   CHECK(v.score == 1);
 }
 
+TEST_CASE("dates, times, decimals and named tuples cross as what they are") {
+  const auto row =
+      task({"from datetime import date, datetime, time, timedelta, timezone\nassert day(3) == date(2024, 2, 3)",
+            "assert day(3) - day(1) == timedelta(days=2)",
+            "assert echo(datetime(2024, 2, 3, 4, 5, 6, 7)) == datetime(2024, 2, 3, 4, 5, 6, 7)",
+            "assert echo(datetime(2024, 2, 3, tzinfo=timezone.utc)).tzinfo == timezone.utc",
+            "assert noon() == datetime(2024, 2, 3, 12, fold=1, tzinfo=timezone(timedelta(hours=2)))",
+            "assert noon().fold == 1 and noon().utcoffset() == timedelta(hours=2)",
+            "assert echo(time(1, 2, 3, 4)) == time(1, 2, 3, 4)",
+            "from decimal import Decimal\nassert tenth() == Decimal('0.1')",
+            "p = point()\nassert p == (1, 'b') and p.x == 1 and p.y == 'b' and p[1] == 'b' and isinstance(p, tuple)",
+            "assert repr(point()) == \"P(x=1, y='b')\"", "assert echo([point()]) == [(1, 'b')]"},
+           "day");
+  const auto v =
+      check(row,
+            "from collections import namedtuple\nfrom decimal import Decimal\nimport datetime as d\n"
+            "P = namedtuple('P', 'x y')\ndef day(n): return d.date(2024, 2, n)\ndef echo(x): return x\n"
+            "def noon(): return d.datetime(2024, 2, 3, 12, fold=1, tzinfo=d.timezone(d.timedelta(hours=2)))\n"
+            "def tenth(): return Decimal(1) / 10\ndef point(): return P(1, 'b')");
+  REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
+  CHECK(v.feedback == "");
+  CHECK(v.score == 1);
+  // A class with methods of its own is no plain data, whatever it is derived from.
+  const char *forged =
+      "import datetime\nfrom collections import namedtuple\nclass P(namedtuple('P', 'x y')):\n"
+      "    def __eq__(self, other): return True\nclass D(datetime.date):\n    def __eq__(self, other): return True\n"
+      "def day(n): return D(1, 1, 1)\ndef point(): return P(0, 0)";
+  CHECK(check(task({"assert point() == (1, 'b')"}), forged).score == 0);
+  CHECK(check(task({"import datetime\nassert day(3) == datetime.date(2024, 2, 3)"}), forged).score == 0);
+}
+
+TEST_CASE("what a function that returns nothing does to its arguments is seen by the test") {
+  const auto row =
+      task({"a = [3, 1, 2]\nf(a)\nassert a == [1, 2, 3]", "a = [3, 1]\nb = a\nassert f(a) is None\nassert b == [1, 3]",
+            "d = {'x': [2, 1], 'y': 3}\ninner = d['x']\ng(d)\nassert d == {'x': [1, 2]}\nassert inner is d['x']",
+            "rows = [[1, 2], [3, 4]]\nturn(m=rows)\nassert rows == [[3, 1], [4, 2]]",
+            "s, w, q = {1}, bytearray(b'a'), ([1], 5)\nmany(s, w, q)\nassert (s, w, q) == ({1, 9}, bytearray(b'az'), "
+            "([1, 9], 5))"},
+           "f");
+  const auto v = check(row,
+                       "def f(a): a.sort()\ndef g(d):\n    d['x'].sort()\n    del d['y']\n"
+                       "def turn(m): m[:] = [list(r) for r in zip(*m[::-1])]\n"
+                       "def many(s, w, q):\n    s.add(9)\n    w.extend(b'z')\n    q[0].append(9)");
+  REQUIRE_MESSAGE(v.status == GCOP_OK, v.error);
+  CHECK(v.feedback == "");
+  CHECK(v.score == 1);
+  CHECK(check(task({"a = [3, 1, 2]\nf(a)\nassert a == [1, 2, 3]"}), "def f(a): a.sort(reverse=True)").feedback ==
+        "a: expected [1, 2, 3], got [3, 2, 1]");
+  CHECK(check(task({"a = [1]\nassert f(a)"}), "def f(a): a.append(2)").feedback ==
+        "f(a) is false (f([1]) returned None)");
+  CHECK(check(task({"a = [1]\nf(a)\nassert g() == 7"}, "f"), "def f(a): a.append(a)\ndef g(): return 7").score == 1);
+  // One that returns something is judged by that: otherwise it could clear what the right value is computed from.
+  CHECK(check(task({"a = [3, 1, 2]\nassert f(a) == sorted(a)"}), "def f(a):\n    a.clear()\n    return []").score == 0);
+}
+
 TEST_CASE("classes of the answer can be used by tests through handles") {
   const auto row = task({"assert total(root) == 6", "assert Node(4).value == 4", "assert Node(5).double() == 10"},
                         "total", "root = Node(1)\nroot.left = Node(2)\nroot.left.left = Node(3)");
