@@ -38,7 +38,8 @@ local reward_samples = option("reward_samples", 4, "executions per strategy in G
 local grpo_lr = option("grpo_lr", 5e-6, "GRPO learning rate")
 
 local tasks   = gcop.tasks { tasks_file }
-local price   = price_in + price_out > 0 and { input = price_in, output = price_out } or nil
+local function given(x) return x ~= 0 and x or nil end
+local price   = (given(price_in) or given(price_out)) and { input = given(price_in), output = given(price_out) }
 local function api(model, o)   -- what only a core behind an API has
   if not model:find "^local:" then o.price, o.free, o.key_env = price, free and not price or nil, key_env ~= "" and key_env or nil end
   o.model, o.max_in_flight = model, 32
@@ -46,12 +47,12 @@ local function api(model, o)   -- what only a core behind an API has
 end
 local core    = api(core_name, { temperature = 0.2, max_tokens = 192 })
 local teacher = api(teacher_name, { temperature = 0.7, max_tokens = 128 })
-local guide   = gcop.guide { model = guide_name, lora = lora > 0 and { rank = lora } or nil }
+local guide   = gcop.guide { model = guide_name, lora = given(lora) and { rank = lora } }
 -- A Lua function will do as well: gcop.validator { function(task, answer) return answer == task.answer end }
 local tests   = gcop.validator { "python", cpu_ms = 2000, mem_mb = 256 }
 
 local run = gcop.run { guide = guide, core = core, check = tests, max_strategy_tokens = 80,
-  budget_usd = { total = budget, teacher = budget_teacher > 0 and budget_teacher or nil } }
+  budget_usd = { total = budget, teacher = given(budget_teacher) } }
 local train = run:pick(tasks.train, train_tasks, "train")
 local test  = run:pick(tasks[split] or error("split is '" .. split .. "'; it is train, dev or test", 0), test_tasks, split)
 

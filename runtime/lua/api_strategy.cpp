@@ -193,8 +193,10 @@ const Module strategy_module = {
        {"power_at_p1", "number", "the chance that one with executability p1 is kept; exact"}}},
      {"gcop.Certificate",
       "What the data support, over all tested strategies, refinement rounds counted.",
-      {{"expected_bad", "number", "kept ones with executability tau - epsilon or less, in expectation at most"},
-       {"bad_share", "number?", "the same as a share: what one kept strategy is bad with, at most"},
+      {{"expected_bad", "number",
+        "how many kept ones have executability tau - epsilon or less: an estimate from the rejected, on average not "
+        "too low, which may be 0 by chance; certified_bad_95 is the bound"},
+       {"bad_share", "number?", "the same estimate as a share of the kept"},
        {"certified_bad_95", "integer", "with 95 % confidence no more than this"},
        {"good_share_95", "number?", "of a single round: with 95 % confidence at least this share is good"}}}},
     {},

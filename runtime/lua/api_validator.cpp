@@ -39,7 +39,7 @@ void push_validator(lua_State *L, std::shared_ptr<Handle> handle) {
 // { function(task, answer) ... end, name =, version = }: the function is on top of the stack.
 int new_script(lua_State *L, const Options &o, uint32_t timeout) {
   Host &host = host_of(L);
-  for (const char *key : {"cpu_ms", "wall_ms", "mem_mb", "config"})
+  for (const char *key : {"cpu_ms", "wall_ms", "mem_mb", "isolation", "config"})
     if (o.has(key)) o.refuse(key, "is for validators that are plugins, not for a function");
   const auto name = o.str("name", "lua");
   const auto identity = script_identity(L, lua_gettop(L), name + ":" + o.str("version"));
@@ -138,7 +138,11 @@ const Module validator_module = {
       "a "
       "list of statements with asserts (MBPP) or the text of one test file: with check(candidate) (HumanEval, needs "
       "entry_point), or test functions and classes as pytest and unittest run them, which take the answer's names by "
-      "`from solution import f`. test_setup_code runs before them. Of pytest there are raises, approx, fail, param, "
+      "`from solution import f`. test_setup_code runs before them. The program is the last fenced block of an answer "
+      "that "
+      "defines the entry point. Plain data, dates and named tuples cross between it and the tests; what it does to "
+      "lists, dicts and sets that it was passed is seen where it returns None; its own objects can be called and asked "
+      "for attributes, but a test that compares them fails. Of pytest there are raises, approx, fail, param, "
       "mark.parametrize and plain fixtures; anything else of it is an err.",
       {{"options", "table", ""}},
       {{"[1]", "string|(fun(task: gcop.Task, answer: string): number|boolean|table, string?)",

@@ -14,7 +14,13 @@ namespace {
 
 constexpr double kDearest = 1e6;
 
-core::Rate read_rate(const Options &o) {
+core::Rate read_rate(lua_State *L, const Options &o, const std::string &what, bool optional) {
+  for (const char *side : {"input", "output"})
+    if (!optional && !o.has(side))
+      raise(L,
+            fmt::format("gcop.core: {} has no {}; say {} = {{ input =, output = }} (USD per million tokens, 0 if one "
+                        "costs nothing); for a core without a price, free = true",
+                        what, side, what));
   core::Rate rate;
   rate.input = o.num("input", 0, 0, kDearest);
   rate.output = o.num("output", 0, 0, kDearest);
@@ -26,7 +32,7 @@ core::Rate read_rate(const Options &o) {
 core::Price said(lua_State *L, const Options &o) {
   core::Price price;
   auto p = o.table("price");
-  price.rate = read_rate(p);
+  price.rate = read_rate(L, p, "price", p.has("hour"));
   price.hour = p.num("hour", 0, 0, kDearest);
   if (p.has("tiers")) {
     p.push("tiers");
@@ -38,7 +44,7 @@ core::Price said(lua_State *L, const Options &o) {
       const auto above = static_cast<uint64_t>(tier.integer("above", 0, 1, int64_t{1} << 40));
       if (!price.tiers.empty() && above <= price.tiers.back().above)
         raise(L, fmt::format("gcop.core: price.tiers[{}].above is {}; it must rise from tier to tier", i, above));
-      price.tiers.push_back({above, read_rate(tier)});
+      price.tiers.push_back({above, read_rate(L, tier, fmt::format("price.tiers[{}]", i), false)});
       lua_pop(L, 1);
     }
     lua_pop(L, 1);

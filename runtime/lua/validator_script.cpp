@@ -25,7 +25,7 @@ int read_verdict(lua_State *L) {
     return lua_type(L, index) == LUA_TNUMBER ? "the score " + error_text(L, index)
                                              : "a score that is a " + std::string(luaL_typename(L, index));
   };
-  if (lua_isnil(L, 1)) wrong("nil");
+  if (lua_isnil(L, 1)) wrong(lua_type(L, 2) == LUA_TSTRING ? fmt::format("nil, '{}'", view(L, 2)) : "nil");
   if (lua_istable(L, 1)) {
     Options o(L, 1, "the verdict");
     lua_pushnil(L);

@@ -18,7 +18,7 @@
 //                 bounds of the kept ones), audit {n, successes, ci95} (if asked for)}; see strategy/certificate.hpp
 //   sft          {examples, epochs, steps, losses[]}
 //   grpo         {steps, reward_slope, reward_slope_ci95, kl (if kl_beta > 0), changed_greedy,
-//                 history[] {step, reward, parts {name -> mean}, kl, valid_rate, leak_rate, ...}}
+//                 history[] {step, reward, parts {name -> mean}, kl, valid_rate, leak_rate, unscored, ...}}
 //   cost         {role -> USD}
 //   unknown_calls[]  {role, model, stage, possible_usd}  sent and never answered: what they may have cost at most
 //   evaluations[]    {store, method, params {name -> value}, solves, correct_total, normalised_correct, cost_total

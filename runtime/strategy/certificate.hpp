@@ -11,7 +11,8 @@
 
 namespace gcop::strategy {
 
-// E[M] <= beta/(1-beta) E[R]: the plug-in with the observed R, at most A. beta in [0, 1].
+// E[M] <= beta/(1-beta) E[R]: the plug-in with the observed R, at most A. An estimate that holds on average, no bound:
+// it is 0 where nothing was rejected. beta in [0, 1].
 double expected_bad(double beta_fa, uint64_t kept, uint64_t rejected);
 
 // Pr[bad | kept] <= beta/(1-beta) (1-rho)/rho, at most 1; rho in (0, 1] is the share of the tested that is kept.

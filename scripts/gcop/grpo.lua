@@ -57,7 +57,8 @@ return function(run, o)
   end
 
   local function one_step(step, next_task)
-    local groups, seen, sum, count, sums, zero, valid, leaks = {}, 0, 0, 0, {}, 0, 0, 0
+    local groups, seen, sum, count, sums, zero = {}, 0, 0, 0, {}, 0
+    local sampled, valid, leaks, unscored = 0, 0, 0, 0
     local limit = 3 * o.prompts   -- refills: tasks whose group is all alike teach nothing
     while #groups < o.prompts and seen < limit do
       -- A quarter more than are missing: a second, small round would leave the core half idle.
@@ -77,16 +78,19 @@ return function(run, o)
           if r then
             sum, count = sum + r, count + 1
             for name, value in pairs(group.parts[i] or {}) do sums[name] = (sums[name] or 0) + value end
-            local episode = group.rollouts[i].episode
-            if episode.leak then leaks = leaks + 1 elseif not episode.malformed then valid = valid + 1 end
+          else
+            unscored = unscored + 1
           end
+          local episode = group.rollouts[i].episode
+          sampled = sampled + 1
+          if episode.leak then leaks = leaks + 1 elseif not episode.malformed then valid = valid + 1 end
         end
         if group.alike then zero = zero + 1 else groups[#groups + 1] = group end
       end
     end
     for name, value in pairs(sums) do sums[name] = value / count end
     return groups, { step = step, reward = count > 0 and sum / count or 0, parts = sums, rollouts = count,
-      groups = #groups, zero_variance = zero, valid_rate = count > 0 and valid / count or 0, leak_rate = count > 0 and leaks / count or 0 }
+      unscored = unscored, groups = #groups, zero_variance = zero, valid_rate = valid / sampled, leak_rate = leaks / sampled }
   end
 
   local function train(groups, step)

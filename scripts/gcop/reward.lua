@@ -15,12 +15,14 @@ return function(constants)
   local function reward(episode)
     if episode.malformed then return c.malformed, { malformed = c.malformed } end
     if episode.leak then return c.leak, { leak = c.leak } end
+    -- J and the cost count within the bounds that the order of outcomes was checked for.
+    local judge = math.min(math.max(episode.judge or 0, c.judge_min or 0), c.judge_max or 1)
     local parts = {
       task = episode.score,
       valid = c.c_valid,
-      judge = c.w_judge * (episode.judge or 0),
+      judge = c.w_judge * judge,
       harm = -c.w_harm * math.max(0, (episode.unguided or 0) - episode.score),
-      cost = -c.lambda * (episode.cost or 0),
+      cost = -c.lambda * math.min(episode.cost or 0, c.cost_max or 0),
     }
     return parts.task + parts.valid + parts.judge + parts.harm + parts.cost, parts
   end

@@ -13,6 +13,9 @@ Run.__index = Run
 -- A number caps the run; a table caps it in `total` and each role by its name.
 local function set_budgets(usd)
   for role, cap in pairs(type(usd) == "table" and usd or { total = usd }) do
+    if not ({ total = 1, teacher = 1, core = 1, judge = 1 })[role] then
+      error(("gcop.run: budget_usd.%s caps nobody; it may say total, teacher, core and judge (gcop.store.set_budget caps a role of your own)"):format(tostring(role)), 4)
+    end
     if type(cap) ~= "number" or cap < 0 then
       error(("gcop.run: budget_usd.%s is %s; it must be a number of dollars, 0 or more"):format(tostring(role), tostring(cap)), 4)
     end
@@ -107,9 +110,11 @@ function Run:judge(judge, task, strategy)
   for sample = 0, 2 do
     local reply, err = judge:complete { messages = self.prompts.judge(task, strategy), sample = sample, role = "judge", stage = self.at, max_tokens = 120 }
     if not reply and (err.code == "exhausted" or err.code == "cancelled") then error(err) end
-    local object = reply and reply.text:match "%b{}"
-    local answer = object and gcop.json.decode(object)
-    local score = type(answer) == "table" and answer.score
+    local score   -- the last object that has one: what stands before it was thought aloud
+    for object in (reply and reply.text or ""):gmatch "%b{}" do
+      local answer = gcop.json.decode(object)
+      if type(answer) == "table" and answer.score ~= nil then score = answer.score end
+    end
     if type(score) == "number" and score >= 0 and score <= 10 then return score / 10 end
     why = reply and "no score from 0 to 10 in: " .. reply.text:sub(1, 80) or err.message
   end

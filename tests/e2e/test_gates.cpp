@@ -21,7 +21,8 @@ local judge = gcop.core { script = function(request)
 end }
 local task = { id = "t", prompt = "plus", entry_point = "f", tests = { "assert f(77122) == 77123", "assert f(1) == 2" }, split = "train" }
 local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
-print("alone", run:judge(judge, task, "add one"), (run:judge(judge, task, "mumble")))
+answers["think"] = { "<think>maybe {\"score\": 2}, {not json}</think> {\"score\": 8, \"reason\": \"{x}\"} as {\"said\": 1}" }
+print("alone", run:judge(judge, task, "add one"), (run:judge(judge, task, "mumble")), run:judge(judge, task, "think"))
 local before = #asked
 run:baseline { tasks = { task }, samples = 4 }
 local guide = run.guide
@@ -42,11 +43,35 @@ local ok, err = pcall(run.grpo, run, { tasks = { task }, steps = 1, prompts = 1,
 table.sort(seen)
 print("seen", table.concat(seen, " "), "asked anew", #asked - before)
 )lua");
-  CHECK_MESSAGE(ran.said.find("alone\t0.8\tnil\n") != std::string::npos, ran.said);
+  CHECK_MESSAGE(ran.said.find("alone\t0.8\tnil\t0.8\n") != std::string::npos, ran.said);
   CHECK_MESSAGE(
       ran.said.find("seen\thonest:0.8 honest:0.8 leak:nil leak:nil malformed:nil malformed:nil\tasked anew\t0\n") !=
           std::string::npos,
       ran.said);
+}
+
+TEST_CASE("strategies without a score are counted, and are well formed all the same") {
+  TempDir dir;
+  const auto ran = recipe(dir, R"lua(
+local core = gcop.core { script = function() return "def f(x): return x + 1" end }
+local judge = gcop.core { script = function() return "I would rather not" end }
+local task = { id = "t", prompt = "plus", entry_point = "f", tests = { "assert f(77122) == 77123" }, split = "train" }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
+run:baseline { tasks = { task }, samples = 4 }
+local guide = run.guide
+run.guide = setmetatable({ sample = function()
+  local out = {}
+  for i, text in ipairs { "<strategy>\nmumble\n</strategy>", "<strategy>\nhum\n</strategy>", "<strategy>\nadd\n</strategy>", "noise" } do
+    out[i] = { text = text, tokens = guide:encode(text), logprobs = {}, weights_version = 1, truncated = false }
+  end
+  return out
+end }, { __index = function(_, name) return function(_, ...) return guide[name](guide, ...) end end })
+run:grpo { tasks = { task }, steps = 1, prompts = 1, group = 4, samples = 1, lr = 0, kl_beta = 0, max_tokens = 40, judge = judge,
+  reward = gcop.reward.gated() }
+local row = run.report.grpo.history[1]
+print("row", row.valid_rate, row.leak_rate, row.unscored, row.rollouts, row.reward, row.groups)
+)lua");
+  CHECK_MESSAGE(ran.said.find("row\t0.75\t0.0\t9\t3\t-1.0\t0\n") != std::string::npos, ran.said);
 }
 
 TEST_CASE("a strategy whose own code passes the tests leaks: no stage pays a core for it") {

@@ -133,7 +133,7 @@ TEST_CASE("too many failed calls end the run") {
 
 TEST_CASE("a role's cap ends the run when that role needs more") {
   Recipe recipe(R"(
-    local core = gcop.core { price = { output = 10 }, max_tokens = 100, script = function()
+    local core = gcop.core { price = { input = 0, output = 10 }, max_tokens = 100, script = function()
       return { text = "x", usage = { input = 1, output = 100 } }
     end }
     gcop.store.set_budget(1)
@@ -165,9 +165,18 @@ TEST_CASE("a model in no price list is refused before the first call, unless it 
       "local core = gcop.core { plugin = 'core_http', batch = true, config = { base_url = 'https://api.openai.com/v1', "
       "model = 'gpt-4o-mini-2024-07-18' } } print(core.price.output, core.price.read)");
   CHECK(ran.all() == "0.3\t2026-06-20");
-  CHECK(holds(run(api + ", price = { output = -1 } }").message, "output"));
-  CHECK(holds(run(api + ", price = { tiers = { { above = 10 }, { above = 5 } } } }").message, "must rise"));
-  CHECK(holds(run(api + ", price = { output = 1 }, batch = true }").message, "price as it is billed"));
+  CHECK(holds(run(api + ", price = { input = 1, output = -1 } }").message, "output"));
+  CHECK(holds(run(api + ", price = { input = 1 } }").message, "price has no output"));
+  CHECK(holds(run(api + ", price = {} }").message, "price has no input"));
+  CHECK(holds(run(api + ", price = { input = 1, output = 1, tiers = { { above = 10 } } } }").message,
+              "price.tiers[1] has no input"));
+  CHECK(run(api + ", price = { hour = 1 } }").code == 0);
+  CHECK(holds(
+      run(api +
+          ", price = { input = 1, output = 1, tiers = { { above = 10, input = 1, output = 1 }, { above = 5 } } } }")
+          .message,
+      "must rise"));
+  CHECK(holds(run(api + ", price = { input = 1, output = 1 }, batch = true }").message, "price as it is billed"));
 }
 
 TEST_CASE("settled calls of a run become a file that another run answers from") {

@@ -57,6 +57,11 @@ TEST_CASE("a misspelled or missing option of a Lua function is refused at the re
   CHECK(error_of("gcop.reward.gated { w_ham = 1 }")
             .find("recipe.lua:2: gcop.reward.gated: unknown option 'w_ham', did you mean 'w_harm'?") == 0);
   CHECK(error_of("gcop.reward.gated { leak = 2 }").find("recipe.lua:2: ") == 0);
+  const std::string caps =
+      "gcop.run { guide = gcop.guide { random = {} }, core = gcop.core { script = print }, check = gcop.validator { "
+      "print }, budget_usd = ";
+  CHECK(error_of(caps + "{ totl = 5 } }").find("recipe.lua:2: gcop.run: budget_usd.totl caps nobody") == 0);
+  CHECK(error_of(caps + "{ teacher = -1 } }").find("recipe.lua:2: gcop.run: budget_usd.teacher is -1") == 0);
   CHECK(error_of("gcop.prompts.wrap(7, 8)").find("recipe.lua:2: gcop.prompts.wrap: ") == 0);
 }
 
@@ -65,7 +70,11 @@ TEST_CASE("the reward of each kind of episode") {
     local reward = gcop.reward.gated { w_harm = 0.5, c_valid = 0.1 }
     print((reward { malformed = "no" }), (reward { leak = "literal" }), (reward { score = 0, unguided = 1 }), (reward { score = 1 }))
     local _, parts = reward { score = 0.25, unguided = 0.75 }
-    print(parts.task, parts.valid, parts.harm))");
+    print(parts.task, parts.valid, parts.harm)
+    -- J and the cost count within the bounds that the order was checked for.
+    local priced = gcop.reward.gated { lambda = 2, cost_max = 0.04 }
+    print((priced { score = 0, cost = 5 }), (priced { score = 0, cost = 0.02 }), (priced { score = 0, judge = 50 }), (priced { score = 0, judge = -50 }))
+    print((gcop.reward.gated { lambda = 2 } { score = 0, cost = 5 })))");
   REQUIRE_MESSAGE(ran.code == 0, ran.message);
-  CHECK(ran.all() == "-1\t-0.5\t-0.4\t1.1\n0.25\t0.1\t-0.25");
+  CHECK(ran.all() == "-1\t-0.5\t-0.4\t1.1\n0.25\t0.1\t-0.25\n0.02\t0.06\t0.3\t0.1\n0.1");
 }

@@ -38,7 +38,7 @@ TEST_CASE("what a validator function does wrong is an err with its place, never 
       {"return { feedback = 'x' }", "returned a score that is a nil;"},
       {"", "returned nil;"},
       {"return nil", "returned nil;"},
-      {"return nil, 'no err'", "returned nil;"},
+      {"return nil, 'no err'", "returned nil, 'no err';"},
       {"return 1, 7", "returned a feedback that is a number;"},
       {"return { score = true, passed = 3, total = 2 }", "returned passed = 3 of total = 2"},
       {"return { score = 1, total = -1 }", "returned no verdict: the verdict: total is -1, allowed are 0 to"},
@@ -128,6 +128,7 @@ TEST_CASE("options of plugins are not for functions, nor the other way round; --
     CHECK_MESSAGE(holds(ran.message, words), ran.message);
   };
   says("function() end, mem_mb = 4", "recipe.lua:1: gcop.validator: mem_mb is for validators that are plugins");
+  says("function() end, isolation = 'jail'", "gcop.validator: isolation is for validators that are plugins");
   says("'math', version = '2'", "recipe.lua:1: gcop.validator: version is for a function; a plugin has");
   says("4", "recipe.lua:1: gcop.validator: [1] must be string|(fun(");
   Recipe recipe(R"(

@@ -130,7 +130,7 @@ function acceptanceSection() {
   section("acceptance", "Acceptance", `A strategy is kept when the core succeeds with it often enough${rule()}. ${isNumber(a.malformed) || isNumber(a.leaked) ? `Not tested: ${whole(a.malformed || 0)} malformed, ${whole(a.leaked || 0)} that gave the answer away.` : "What is not tested was malformed or gave the answer away."}`,
     origins.length ? el("div", { class: "legend" }, "kept by origin:", origins.map(([origin, n], i) => el("span", { style: `--mark: ${kPalette[i % kPalette.length]}` }, `${origin} ${n}`))) : null,
     bars(rows, { label: "Strategies proposed, tested and kept", format: whole }),
-    el("div", { class: "claims" }, claim(percent(a.beta_fa, 1), "of bad strategies are kept by chance, at most (exact)"), claim("≤ " + fixed(a.expected_bad, 1), `bad ones expected among the ${whole(a.kept)} kept`),
+    el("div", { class: "claims" }, claim(percent(a.beta_fa, 1), "of bad strategies are kept by chance, at most (exact)"), claim("≈ " + fixed(a.expected_bad, 1), `bad ones among the ${whole(a.kept)} kept: an estimate from the rejected, on average not too low`),
       claim("≤ " + whole(a.certified_bad_95), "bad ones with 95 % confidence"), claim(whole(a.trials), "executions by the core" + saved), ...more));
 }
 
@@ -150,6 +150,8 @@ function trainingSection() {
     if (history.some(row => isNumber(row.valid_rate))) panel("Well formed and leaking strategies", lines([{ name: "valid", colour: "var(--c3)", points: at("valid_rate") }, { name: "leaks", colour: "var(--c2)", points: at("leak_rate") }],
       { label: "Valid and leak rate per step", axis: "GRPO step", format: v => percent(v), floor: 0 }));
     notes.push(`Reward slope ${small(grpo.reward_slope)} a step${isNumber(low) ? `, 95 % ${small(low)} to ${small(high)}` : ""}${isNumber(grpo.kl) ? `; KL ${small(grpo.kl)} nats a token at the end` : grpo.kl_beta ? "; no group trained anything, so there is no KL" : "; KL was not measured (kl_beta is 0)"}${isNumber(grpo.changed_greedy) ? `; ${percent(grpo.changed_greedy)} of the greedy strategies differ from the SFT guide's` : ""}.`);
+    const unscored = history.reduce((sum, row) => sum + (row.unscored || 0), 0);
+    if (unscored) notes.push(`${unscored} sampled strategies trained nothing: their core, check or judge gave no score.`);
   }
   if (sft && (sft.losses || []).length) panel("SFT loss per step", lines([{ name: "loss", colour: "var(--c4)", points: sft.losses.map((v, i) => [i + 1, v]) }], { label: "SFT loss", axis: "SFT step", format: v => fixed(v, 2), floor: 0 }));
   if (sft) notes.unshift(sft.examples ? `SFT on ${sft.examples} kept strategies.` : "No strategy was kept: SFT was left out.");

@@ -17,8 +17,8 @@ local Plan = {}
 
 --- What the data support, over all tested strategies, refinement rounds counted.
 ---@class gcop.Certificate
----@field expected_bad number kept ones with executability tau - epsilon or less, in expectation at most
----@field bad_share? number the same as a share: what one kept strategy is bad with, at most
+---@field expected_bad number how many kept ones have executability tau - epsilon or less: an estimate from the rejected, on average not too low, which may be 0 by chance; certified_bad_95 is the bound
+---@field bad_share? number the same estimate as a share of the kept
 ---@field certified_bad_95 integer with 95 % confidence no more than this
 ---@field good_share_95? number of a single round: with 95 % confidence at least this share is good
 

@@ -27,7 +27,7 @@ local Validator = {}
 ---@field timeout_ms? integer for the verdict; default 120000
 ---@field config? table added to the plugin's configuration
 
---- Starts a validator. What "python" runs is in a task's row: tests, test_list or test, the first that is there, a list of statements with asserts (MBPP) or the text of one test file: with check(candidate) (HumanEval, needs entry_point), or test functions and classes as pytest and unittest run them, which take the answer's names by `from solution import f`. test_setup_code runs before them. Of pytest there are raises, approx, fail, param, mark.parametrize and plain fixtures; anything else of it is an err.
+--- Starts a validator. What "python" runs is in a task's row: tests, test_list or test, the first that is there, a list of statements with asserts (MBPP) or the text of one test file: with check(candidate) (HumanEval, needs entry_point), or test functions and classes as pytest and unittest run them, which take the answer's names by `from solution import f`. test_setup_code runs before them. The program is the last fenced block of an answer that defines the entry point. Plain data, dates and named tuples cross between it and the tests; what it does to lists, dicts and sets that it was passed is seen where it returns None; its own objects can be called and asked for attributes, but a test that compares them fails. Of pytest there are raises, approx, fail, param, mark.parametrize and plain fixtures; anything else of it is an err.
 --- Waits.
 --- Raises when the plugin or its sandbox does not start.
 ---@param options gcop.validator.Options
