@@ -71,7 +71,11 @@ struct Reader {
     out.price.read = date(table, "read");
     if (out.price.read.empty()) refuse(table, "read must say the day it was read off the provider's page");
     out.price.rate = rate(table, nullptr);
-    out.batch = money(table, "batch", 0);
+    if (const toml::node *node = table.get("batch")) {
+      out.batch = node->value<double>().value_or(0);
+      if (!(out.batch > 0 && out.batch <= 1))
+        refuse(*node, "batch must be the share of the price that a batch costs, above 0 and at most 1");
+    }
     if (const toml::node *node = table.get("tiers")) {
       const toml::array *tiers = node->as_array();
       if (!tiers) refuse(*node, "tiers must be a list of { above =, input =, output = }");

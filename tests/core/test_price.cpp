@@ -152,6 +152,10 @@ TEST_CASE("a wrong price list says where and what") {
       {kEntry + "cache_reed = 1\n", "no field 'cache_reed'"},
       {kEntry + "tiers = 5\n", "must be a list"},
       {kEntry + "tiers = [{ above = 10, input = 1, output = 1 }, { above = 10, input = 1, output = 1 }]\n", "rising"},
+      {kEntry + "batch = 5.0\n", "batch must be the share of the price that a batch costs, above 0 and at most 1"},
+      {kEntry + "batch = 0\n", "above 0 and at most 1"},
+      {kEntry + "batch = nan\n", "above 0 and at most 1"},
+      {kEntry + "batch = \"half\"\n", "above 0 and at most 1"},
       {kEntry + kEntry, "twice"}};
   for (const auto &[text, part] : wrong) {
     const std::string why = refusal(text);
