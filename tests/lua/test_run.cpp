@@ -33,6 +33,25 @@ TEST_CASE("options: defaults by profile, --set by the default's type") {
         "8\t2\t7\ttrue\tp+q+r\t8");
 }
 
+TEST_CASE("options: numbers as Lua writes them") {
+  for (const auto &[text, value] : {std::pair{".32", "0.32"},
+                                    {"1e-3", "0.001"},
+                                    {"-.5", "-0.5"},
+                                    {"5.", "5.0"},
+                                    {"007", "7"},
+                                    {" 3 ", "3"},
+                                    {"1E3", "1000.0"}})
+    CHECK_MESSAGE(holds(with("quick", {{"lr", text}}).all(), std::string("4\t") + value + "\t"), text);
+  for (const auto &[text, value] : {std::pair{"1e3", "1000"}, {"8.", "8"}, {"9007199254740993", "9007199254740993"}})
+    CHECK_MESSAGE(holds(with("quick", {{"m", text}}).all(), std::string(value) + "\t0.001"), text);
+  for (const char *text :
+       {"nan", "inf", "-inf", "0x10", "0x", "1e999", "", ".", "-", "1..2", "1e", "3 4", "1,5", "\"3\""}) {
+    CHECK_MESSAGE(holds(with("quick", {{"lr", text}}).message, "must be a number"), text);
+    CHECK_MESSAGE(holds(with("quick", {{"m", text}}).message, "must be an integer"), text);
+  }
+  CHECK(holds(with("quick", {{"m", "9223372036854775808"}}).message, "must be an integer"));
+}
+
 TEST_CASE("options: wrong values and unknown names") {
   auto ran = with("quick", {{"m", "4.5"}});
   CHECK(ran.code == 2);
