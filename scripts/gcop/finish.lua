@@ -6,8 +6,9 @@ local function table_of(systems)
     "system", "n x k", "mean, 95 %", "house", "unseen", "plain", "valid", "leak", "USD") }
   for _, s in ipairs(systems) do
     local function slice(name) return s.slices[name] and ("%.3f"):format(s.slices[name].mean) or "-" end
-    lines[#lines + 1] = ("%-16s %2dx%-2d %.3f [%.3f, %.3f]   %-7s %-7s %-7s %6.2f %6.2f %9.4f"):format(
-      s.name, s.n, s.k, s.mean, s.ci95[1], s.ci95[2], slice "house", slice "unseen", slice "plain", s.valid_rate, s.leak_rate, s.cost_usd)
+    local interval = s.ci95[1] == s.ci95[1] and (" [%.3f, %.3f]"):format(s.ci95[1], s.ci95[2]) or ", no interval"   -- NaN: one task
+    lines[#lines + 1] = ("%-16s %2dx%-2d %-22s %-7s %-7s %-7s %6.2f %6.2f %9.4f"):format(
+      s.name, s.n, s.k, (s.mean == s.mean and ("%.3f"):format(s.mean) or "-") .. interval, slice "house", slice "unseen", slice "plain", s.valid_rate, s.leak_rate, s.cost_usd)
   end
   return table.concat(lines, "\n")
 end

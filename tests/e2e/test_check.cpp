@@ -45,6 +45,15 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
        "recipe.lua:5: evaluate: there is no system 'cor'");
   says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'core', 'gcop_sft' } }",
        "recipe.lua:5: evaluate: the system gcop_sft needs run:sft before it");
+  says("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'core', 'core' } }",
+       "recipe.lua:5: evaluate: the system core is named twice");
+  for (const char *lambda : {"0/0", "1/0", "-1"})
+    says(std::string("run:evaluate { tasks = tasks.test, samples = 1, systems = { 'core' }, lambda = ") + lambda + " }",
+         "recipe.lua:5: evaluate: lambda is ");
+  says("run:evaluate { tasks = { tasks.test[1], tasks.test[2], tasks.test[1] }, samples = 1, systems = { 'core' } }",
+       "; ids tell tasks apart, so that each needs its own");
+  says("run:evaluate { tasks = { { prompt = 'p' } }, samples = 1, systems = { 'core' } }",
+       "recipe.lua:5: evaluate: tasks[1] has no id");
   says("run:baseline { tasks = {}, samples = 4 }", "recipe.lua:5: baseline: there are no tasks");
   says("run:baseline { tasks = tasks.train, samples = 1 }",
        "recipe.lua:5: baseline: samples is 1; it must be at least 4");
@@ -57,6 +66,33 @@ local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = 
       "recipe.lua:5: grpo: run:baseline is needed before it");
   says("gcop.run { guide = run.guide, core = core, check = run.check, prompts = { cor = print } }",
        "recipe.lua:5: gcop.run: there is no prompt 'cor'");
+}
+
+TEST_CASE("--plan counts the calls of the core that an evaluation makes, and the guide's apart") {
+  TempDir dir;
+  const auto ran = recipe(dir, R"(
+local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
+local core = gcop.core { script = function() return "x" end }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
+run:evaluate { tasks = tasks.test, samples = 2, systems = { "core", "guide_only", "core_notes", "gcop_exectune" } }
+run:finish {})",
+                          {"--plan"});
+  CHECK_MESSAGE(ran.code == 0, ran.said);
+  CHECK_MESSAGE(ran.said.find("evaluate             core             54 ") != std::string::npos, ran.said);
+  CHECK_MESSAGE(ran.said.find("evaluate             guide            27 ") != std::string::npos, ran.said);
+}
+
+TEST_CASE("with one task there is no interval, and none is printed") {
+  TempDir dir;
+  const auto ran = recipe(dir, R"(
+local tasks = gcop.tasks { "tests/e2e/tiny.jsonl" }
+local core = gcop.core { script = function() return "```python\ndef f(x):\n    return x + 1\n```" end }
+local run = gcop.run { guide = gcop.guide { random = {} }, core = core, check = gcop.validator { "python" } }
+run:evaluate { tasks = { tasks.test[1] }, samples = 1, systems = { "core" } }
+run:finish {})");
+  CHECK_MESSAGE(ran.code == 0, ran.said);
+  CHECK_MESSAGE(ran.said.find("nan") == std::string::npos, ran.said);
+  CHECK_MESSAGE(ran.said.find("1x1  1.000, no interval") != std::string::npos, ran.said);
 }
 
 TEST_CASE("template variables reach the guide's chat template from a recipe, and only those that it reads") {
