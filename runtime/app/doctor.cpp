@@ -91,7 +91,7 @@ void device(Loop &loop, plugin::Registry &registry, const plugin::Plugin &guide,
 void plugins(std::vector<Check> &out) {
   Loop loop(1);
   plugin::Registry registry(loop, plugin::default_search_path());
-  for (const char *name : {"guide_torch", "core_http", "core_replay", "validator_python"}) {
+  for (const char *name : {"guide_torch", "core_http", "core_replay", "validator_python", "validator_math"}) {
     auto opened = registry.open(name);
     out.push_back({fmt::format("plugin {}", name), opened ? State::ok : State::missing,
                    opened ? fmt::format("{} {}: {}", opened->descriptor->id, opened->descriptor->version,

@@ -421,6 +421,6 @@ TEST_CASE("doctor names each part") {
   CHECK(holds(ended.text,
               ended.code == 0 ? "everything that recipes need is here" : "something that recipes need is missing"));
   for (const char *part :
-       {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http", "key OPENAI_API_KEY"})
+       {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http", "plugin validator_math", "key OPENAI_API_KEY"})
     CHECK(holds(ended.text, part));
 }
