@@ -191,8 +191,8 @@ const Module store_module = {
       set_budget,
       Waits::no,
       "A hard cap on what the run, or one role in it, may spend, earlier processes included. A call that does not fit "
-      "is "
-      "refused, and the run ends with exit code 3.",
+      "is refused, and the run ends with exit code 3, also when the recipe goes on without it; a recipe that calls "
+      "gcop.finish() after a refusal says that it is done, and ends with 0.",
       {{"usd", "number", "0 forbids every paid call"}, {"role", "string?", "\"teacher\", \"core\", \"judge\", ..."}},
       {},
       {},

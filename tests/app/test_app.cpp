@@ -248,6 +248,24 @@ TEST_CASE("budget 0 ends with code 3; a larger one goes on") {
   CHECK(holds(ended.text, "paid"));
 }
 
+TEST_CASE("a recipe that goes on after a refused call ends with code 3, unless it says that it is done") {
+  Folder folder;
+  const std::string refused = R"(
+    gcop.store.set_budget(0)
+    local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "x" end }
+    local reply, err = core:complete { prompt = "x" }
+    print("refused: " .. err.code)
+  )";
+  folder.write("r.lua", refused);
+  auto ended = folder.run({"r.lua"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "refused: exhausted"));
+  folder.write("r.lua", refused + "gcop.finish()");
+  ended = folder.run({"r.lua"});
+  CHECK(ended.code == 0);
+  CHECK(holds(ended.text, "refused: exhausted"));
+}
+
 TEST_CASE("a full disk ends the run with code 1 and its own words, not the budget's") {
   Folder folder;
   folder.write("r.lua", R"(

@@ -49,7 +49,7 @@ function gcop.store.costs() end
 ---@return number usd
 function gcop.store.spent() end
 
---- A hard cap on what the run, or one role in it, may spend, earlier processes included. A call that does not fit is refused, and the run ends with exit code 3.
+--- A hard cap on what the run, or one role in it, may spend, earlier processes included. A call that does not fit is refused, and the run ends with exit code 3, also when the recipe goes on without it; a recipe that calls gcop.finish() after a refusal says that it is done, and ends with 0.
 ---@param usd number 0 forbids every paid call
 ---@param role? string "teacher", "core", "judge", ...
 function gcop.store.set_budget(usd, role) end
