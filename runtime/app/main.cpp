@@ -83,6 +83,17 @@ int refuse(gcop::lua::Console &console, const gcop::Error &error) {
   return Outcome::wrong;
 }
 
+// What to add to --resume after an empty budget. Only options called budget_... may change without --accept-changes.
+std::string raising(const std::vector<gcop::lua::OptionRow> &options) {
+  std::string budgets;
+  for (const auto &option : options)
+    if (option.name.starts_with("budget_"))
+      budgets += fmt::format("{}--set {}=MORE", budgets.empty() ? " " : " or ", option.name);
+  if (!budgets.empty()) return budgets;
+  if (options.empty()) return " --accept-changes, once the recipe sets a larger budget";
+  return " --set NAME=MORE --accept-changes, NAME being the option that the recipe's budget comes from";
+}
+
 int run(gcop::app::CommandLine line) {
   gcop::lua::Console console({line.quiet, line.json});
   line.run.root = gcop::app::find_root();
@@ -105,7 +116,7 @@ int run(gcop::app::CommandLine line) {
     gcop::log_warn("no sandbox: " + sandbox.error().text());
 
   Outcome outcome;
-  const char *raise_budget = "";  // to what --resume takes, if the recipe has this option
+  std::string raise_budget;  // what --resume takes so that the run goes on
   {
     gcop::lua::Host host(loop, registry, console, line.run);
     if (auto loaded = host.load(); !loaded) return refuse(console, loaded.error());
@@ -119,8 +130,7 @@ int run(gcop::app::CommandLine line) {
     Signals signals([poster = loop.poster(), &host] { poster.post([&host] { host.interrupt(); }); });
     host.start(store, [&](Outcome how) {
       outcome = std::move(how);
-      for (const auto &option : host.options())
-        if (option.name == "budget_usd") raise_budget = " --set budget_usd=MORE";
+      raise_budget = raising(host.options());
       loop.stop();
     });
     loop.run();

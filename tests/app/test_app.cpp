@@ -266,6 +266,37 @@ TEST_CASE("a recipe that goes on after a refused call ends with code 3, unless i
   CHECK(holds(ended.text, "refused: exhausted"));
 }
 
+TEST_CASE("an ended budget says what works where its option is not called budget_...") {
+  Folder folder;
+  const std::string rest = R"(
+    local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "x" end }
+    local reply, err = core:complete { prompt = "x" }
+    if not reply then error(err) end
+    print("paid"))";
+  folder.write("r.lua", "gcop.store.set_budget(gcop.option('cap', 0.0, 'cap'))" + rest);
+  auto ended = folder.run({"r.lua", "--out", "a"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "resume with: gcop-run --resume a --set NAME=MORE --accept-changes"));
+  ended = folder.run({"--resume", "a", "--set", "cap=1", "--accept-changes"});
+  CHECK_MESSAGE(ended.code == 0, ended.text);
+  CHECK(holds(ended.text, "paid"));
+
+  folder.write("r.lua", "gcop.store.set_budget(0)" + rest);
+  ended = folder.run({"r.lua", "--out", "b"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "resume with: gcop-run --resume b --accept-changes"));
+  CHECK_FALSE(holds(ended.text, "--set"));
+  folder.write("r.lua", "gcop.store.set_budget(1)" + rest);
+  CHECK(folder.run({"--resume", "b", "--accept-changes"}).code == 0);
+
+  folder.write("r.lua", "gcop.option('n', 1) gcop.store.set_budget(gcop.option('budget_teacher', 0.0))" + rest);
+  ended = folder.run({"r.lua", "--out", "c"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "resume with: gcop-run --resume c --set budget_teacher=MORE"));
+  CHECK_FALSE(holds(ended.text, "--accept-changes"));
+  CHECK(folder.run({"--resume", "c", "--set", "budget_teacher=1"}).code == 0);
+}
+
 TEST_CASE("a full disk ends the run with code 1 and its own words, not the budget's") {
   Folder folder;
   folder.write("r.lua", R"(
