@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sqlite3.h>
 
 namespace {
 
@@ -295,6 +296,41 @@ TEST_CASE("an ended budget says what works where its option is not called budget
   CHECK(holds(ended.text, "resume with: gcop-run --resume c --set budget_teacher=MORE"));
   CHECK_FALSE(holds(ended.text, "--accept-changes"));
   CHECK(folder.run({"--resume", "c", "--set", "budget_teacher=1"}).code == 0);
+}
+
+TEST_CASE("a run.db whose notes on the run were changed is named, with the note and the remedy") {
+  Folder folder;
+  folder.write("r.lua",
+               "gcop.sleep(0)\nif not gcop.files.read('go') then error('stop') end\nprint('seed ' .. gcop.seed)");
+  CHECK(folder.run({"r.lua", "--out", "run", "--seed", "5"}).code == 1);
+  folder.write("run/go", "");
+  const auto resumed_with = [&](const std::string &key, const std::string &value) {
+    sqlite3 *db = nullptr;
+    REQUIRE(sqlite3_open((folder.path() / "run/run.db").c_str(), &db) == SQLITE_OK);
+    const std::string statement = "UPDATE meta SET value = '" + value + "' WHERE key = '" + key + "'";
+    CHECK(sqlite3_exec(db, statement.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+    sqlite3_close(db);
+    return folder.run({"--resume", "run"});
+  };
+  for (const char *seed : {"five", "", "-1", "5x", "99999999999999999999", "9007199254740993"}) {
+    const auto ended = resumed_with("seed", seed);
+    CHECK(ended.code == 2);
+    CHECK_MESSAGE(holds(ended.text, "run/run.db: its meta row seed is '" + std::string(seed) +
+                                        "'; it must be a whole number from 0 to 2^53"),
+                  ended.text);
+    CHECK(holds(ended.text, "put it back, or start the run anew in another folder"));
+  }
+  CHECK(holds(resumed_with("seed", "5").text, "seed 5"));
+  for (const auto &[key, wrong, must, right] : {std::tuple{"args", "[1]", "a JSON list of texts", "[]"},
+                                                {"profile", "huge", "quick, standard or full", "quick"},
+                                                {"set", "{\"a\":1}", "a JSON object of texts", "{}"},
+                                                {"sources", "{\"r.lua\":1}", "a JSON object of texts", "{}"}}) {
+    const auto ended = resumed_with(key, wrong);
+    CHECK(ended.code == 2);
+    CHECK_MESSAGE(holds(ended.text, std::string("its meta row ") + key + " is '" + wrong + "'; it must be " + must),
+                  ended.text);
+    CHECK(resumed_with(key, right).code == 0);
+  }
 }
 
 TEST_CASE("a full disk ends the run with code 1 and its own words, not the budget's") {
