@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "base/secret.hpp"
@@ -32,6 +33,29 @@ std::string folder() {
   const std::string dir = GCOP_BIN_DIR "/../report-fixture";
   std::filesystem::create_directories(dir);
   return dir;
+}
+
+// The page as a browser has drawn it, without its scripts; none where there is no browser.
+std::optional<std::string> drawn_by_a_browser(const json &report) {
+  REQUIRE(report::write(folder(), report));
+  if (std::system("command -v chromium >/dev/null 2>&1") != 0) {
+    MESSAGE("skipped: no chromium here");
+    return {};
+  }
+  const std::string page = std::filesystem::canonical(folder() + "/report.html"), dom = folder() + "/dom.html";
+  const std::string profile = folder() + "/profile";
+  const int rc = std::system(("timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir=" + profile +
+                              " --virtual-time-budget=3000 --dump-dom file://" + page + " >" + dom + " 2>/dev/null")
+                                 .c_str());
+  std::filesystem::remove_all(profile);
+  if (rc != 0) {
+    MESSAGE("skipped: chromium does not start here");
+    return {};
+  }
+  std::string text = read(dom);
+  for (size_t at; (at = text.find("<script")) != std::string::npos;)
+    text.erase(at, text.find("</script>", at) + std::string_view("</script>").size() - at);
+  return text;
 }
 
 }  // namespace
@@ -145,28 +169,25 @@ TEST_CASE("a folder that is not there is a clear error") {
 }
 
 TEST_CASE("a browser draws every section from the file alone") {
-  REQUIRE(report::write(folder(), fixture_report()));
-  if (std::system("command -v chromium >/dev/null 2>&1") != 0) {
-    MESSAGE("skipped: no chromium here");
-    return;
-  }
-  const std::string page = std::filesystem::canonical(folder() + "/report.html"), dom = folder() + "/dom.html";
-  const std::string profile = folder() + "/profile";
-  const int rc = std::system(("timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir=" + profile +
-                              " --virtual-time-budget=3000 --dump-dom file://" + page + " >" + dom + " 2>/dev/null")
-                                 .c_str());
-  std::filesystem::remove_all(profile);
-  if (rc != 0) {
-    MESSAGE("skipped: chromium does not start here");
-    return;
-  }
-  const std::string drawn = read(dom);
+  const auto drawn = drawn_by_a_browser(fixture_report());
+  if (!drawn) return;
   for (const char *id :
        {"systems", "differences", "acceptance", "training", "discovery", "evaluations", "cost", "tasks"}) {
     CAPTURE(id);
-    CHECK(drawn.find("<section id=\"" + std::string(id) + "\"") != std::string::npos);
+    CHECK(drawn->find("<section id=\"" + std::string(id) + "\"") != std::string::npos);
   }
-  CHECK(occurrences(drawn, "<svg") >= 12);
-  CHECK(drawn.find("NaN") == std::string::npos);
-  CHECK(drawn.find(">undefined<") == std::string::npos);
+  CHECK(occurrences(*drawn, "<svg") >= 12);
+  CHECK(drawn->find("NaN") == std::string::npos);
+  CHECK(drawn->find(">undefined<") == std::string::npos);
+}
+
+TEST_CASE("with two systems there is nothing below a task's two sides") {
+  json report = fixture_report();
+  for (json &task : report["details"])
+    for (const char *other : {"guide_only", "core_notes", "gcop_base", "gcop_sft"}) task["systems"].erase(other);
+  const auto drawn = drawn_by_a_browser(report);
+  if (!drawn) return;
+  CHECK(drawn->find("class=\"sides\"") != std::string::npos);
+  CHECK(drawn->find("The other systems") == std::string::npos);
+  CHECK(drawn->find(">null<") == std::string::npos);
 }

@@ -25,9 +25,9 @@ function tasksSection() {
     for (const b of list.querySelectorAll("button")) b.setAttribute("aria-current", String(b.dataset.id === idOf(t)));
     if (!t) { detail.replaceChildren(el("p", { class: "none" }, "No task matches.")); return; }
     const rest = names.filter(n => n !== state.a && n !== state.b && t.systems[n]);
-    detail.replaceChildren(el("h3", {}, idOf(t), " ", badge(diff(t))), el("div", { class: "none" }, [t.family, sliceOf(sliceName(t))].filter(Boolean).join(" · ")),
+    detail.replaceChildren(...[el("h3", {}, idOf(t), " ", badge(diff(t))), el("div", { class: "none" }, [t.family, sliceOf(sliceName(t))].filter(Boolean).join(" · ")),
       el("div", { class: "prompt" }, t.prompt || ""), el("div", { class: "sides" }, side(t, state.b), state.a !== state.b ? side(t, state.a) : null),
-      rest.length ? el("details", { style: "margin-top: 12px" }, el("summary", {}, `The other systems (${rest.length})`), el("div", { class: "sides", style: "margin-top: 10px" }, rest.map(n => side(t, n)))) : null);
+      rest.length ? el("details", { style: "margin-top: 12px" }, el("summary", {}, `The other systems (${rest.length})`), el("div", { class: "sides", style: "margin-top: 10px" }, rest.map(n => side(t, n)))) : null].filter(Boolean));   // the browser would write null as text
   }
   function refresh() {
     const wanted = state.find.toLowerCase();
