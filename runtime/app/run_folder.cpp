@@ -161,10 +161,13 @@ Result<std::shared_ptr<store::Store>> resume_run_folder(CommandLine &line) {
   if (!seed || *seed > kMaxSeed) return damaged("seed", "a whole number from 0 to 2^53");
   if (std::find(std::begin(kProfiles), std::end(kProfiles), meta["profile"]) == std::end(kProfiles))
     return damaged("profile", "quick, standard or full");
+  const auto resumed = meta.contains("resumed") ? whole_number(meta["resumed"]) : uint64_t{0};
+  if (!resumed) return damaged("resumed", "a whole number");
   run.recipe = meta["recipe"];
   run.args = args.get<std::vector<std::string>>();
   run.profile = meta["profile"];
   run.seed = *seed;
+  run.resumed = *resumed + 1;
   run.out_dir = fs::absolute(line.resume, ec).lexically_normal().string();
   fs::current_path(meta["cwd"],
                    ec);  // relative names in the recipe mean what they meant; a folder that is gone is no harm yet

@@ -22,6 +22,12 @@ void add_origin(Host &host, nlohmann::json &report) {
   for (const auto &option : host.options()) report["options"][option.name] = option.value;
   if (!host.isolation().empty()) report["isolation"] = host.isolation();
   report["commit"] = meta.contains("commit") ? meta["commit"] : "unknown";
+  report.erase("resumed");
+  if (host.settings().resumed > 0 && host.store()) {
+    uint64_t answered = 0;
+    for (const auto &row : host.store()->costs()) answered += row.hits;
+    report["resumed"] = {{"times", host.settings().resumed}, {"answered", answered}};
+  }
 }
 
 int write(lua_State *L) {
@@ -58,7 +64,7 @@ const Module report_module = {
       write,
       Waits::no,
       "Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, "
-      "seed, profile, device and commit are filled in.",
+      "seed, profile, device and commit are filled in; the page of a resumed run says so.",
       {{"report", "table", "stages, systems, paired, acceptance, grpo, cost; details goes into the HTML only"}},
       {},
       {},

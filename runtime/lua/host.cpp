@@ -191,6 +191,11 @@ bool Host::settle() {
     return false;
   }
   settled_ = true;
+  if (store_ && settings_.resumed > 0)
+    if (auto kept = store_->set_meta("resumed", std::to_string(settings_.resumed)); !kept) {
+      end({Outcome::failed, kept.error().text()});
+      return false;
+    }
   save_meta();
   return true;
 }

@@ -32,6 +32,7 @@ struct Settings {
   std::string root;                        // holds scripts/ and recipes/
   std::string device = "cpu";
   uint64_t seed = 1;
+  uint64_t resumed = 0;  // how often the run was, this time included
   bool planning = false, checking = false, offline = false;
   size_t memory_cap = size_t{2} << 30;
 };

@@ -64,6 +64,8 @@ const Fields kDiscovery{{"start", Kind::text},   {"proposer", Kind::text},      
                         {"held_out", Kind::list}};
 const Fields kTask{{"id", Kind::text}, {"scores", Kind::money}};
 
+constexpr const char *kPageOnly[] = {"details", "resumed"};
+
 bool is_list(const json &value) { return value.is_array() || (value.is_object() && value.empty()); }
 bool is_number(const json &value) { return value.is_number() || value.is_null(); }
 bool is_count(const json &value) {
@@ -174,7 +176,7 @@ Result<> write_file(const std::string &path, const std::string &text) {
 Result<json> checked(const json &report) {
   if (!report.is_object()) return invalid("report: must be a table with names (schema 1)");
   json out = report;
-  out.erase("details");
+  for (const char *name : kPageOnly) out.erase(name);
   out["schema"] = 1;
   if (auto ok = fit_all(out, kTop, "report"); !ok) return ok.error();
   const struct {
@@ -199,7 +201,7 @@ Result<json> checked(const json &report) {
 
 json canonical(const json &report) {
   json out = report;
-  out.erase("details");
+  for (const char *name : kPageOnly) out.erase(name);
   out.erase("unknown_calls");
   const struct { const char *list, *time; } times[] = {{"stages", "seconds"}, {"systems", "latency_s"}};
   for (const auto &[list, time] : times)
@@ -211,7 +213,8 @@ json canonical(const json &report) {
 Result<std::string> html(const json &report) {
   auto data = checked(report);
   if (!data) return data.error();
-  if (report.contains("details") && report["details"].is_array()) (*data)["details"] = report["details"];
+  for (const char *name : kPageOnly)
+    if (report.contains(name)) (*data)[name] = report[name];
   const Page &parts = page();
   const struct {
     std::string_view name, text;

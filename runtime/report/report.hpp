@@ -28,6 +28,8 @@
 //   tasks[]      {id, family, slice, unseen, scores {system -> score}}    what pooling over seeds needs
 // `details` is for the HTML only (it may be large): a list of
 //   {task, family, slice, unseen, prompt, systems {system -> {score, strategy, problem, output, feedback}}}
+// `resumed`, too, for an unkilled run must have the same report.json: {times, answered}, how often the run was resumed
+// and how many calls the store answered in the last process; absent if it was not.
 #pragma once
 #include <string>
 
@@ -37,9 +39,9 @@
 
 namespace gcop::report {
 
-// The report as it goes into report.json: `schema` filled in, `details` left out, empty objects where a list belongs
-// made lists (Lua has one empty table). Errors: Code::invalid with the path of the field that is missing or of a wrong
-// type.
+// The report as it goes into report.json: `schema` filled in, `details` and `resumed` left out, empty objects where a
+// list belongs made lists (Lua has one empty table). Errors: Code::invalid with the path of the field that is missing
+// or of a wrong type.
 Result<nlohmann::json> checked(const nlohmann::json &report);
 
 // Without times (stages' seconds, latency) and without the calls that a kill left open: what a run that was killed and

@@ -249,24 +249,6 @@ TEST_CASE("budget 0 ends with code 3; a larger one goes on") {
   CHECK(holds(ended.text, "paid"));
 }
 
-TEST_CASE("a recipe that goes on after a refused call ends with code 3, unless it says that it is done") {
-  Folder folder;
-  const std::string refused = R"(
-    gcop.store.set_budget(0)
-    local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "x" end }
-    local reply, err = core:complete { prompt = "x" }
-    print("refused: " .. err.code)
-  )";
-  folder.write("r.lua", refused);
-  auto ended = folder.run({"r.lua"});
-  CHECK(ended.code == 3);
-  CHECK(holds(ended.text, "refused: exhausted"));
-  folder.write("r.lua", refused + "gcop.finish()");
-  ended = folder.run({"r.lua"});
-  CHECK(ended.code == 0);
-  CHECK(holds(ended.text, "refused: exhausted"));
-}
-
 TEST_CASE("an ended budget says what works where its option is not called budget_...") {
   Folder folder;
   const std::string rest = R"(
@@ -296,6 +278,24 @@ TEST_CASE("an ended budget says what works where its option is not called budget
   CHECK(holds(ended.text, "resume with: gcop-run --resume c --set budget_teacher=MORE"));
   CHECK_FALSE(holds(ended.text, "--accept-changes"));
   CHECK(folder.run({"--resume", "c", "--set", "budget_teacher=1"}).code == 0);
+}
+
+TEST_CASE("a recipe that goes on after a refused call ends with code 3, unless it says that it is done") {
+  Folder folder;
+  const std::string refused = R"(
+    gcop.store.set_budget(0)
+    local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "x" end }
+    local reply, err = core:complete { prompt = "x" }
+    print("refused: " .. err.code)
+  )";
+  folder.write("r.lua", refused);
+  auto ended = folder.run({"r.lua"});
+  CHECK(ended.code == 3);
+  CHECK(holds(ended.text, "refused: exhausted"));
+  folder.write("r.lua", refused + "gcop.finish()");
+  ended = folder.run({"r.lua"});
+  CHECK(ended.code == 0);
+  CHECK(holds(ended.text, "refused: exhausted"));
 }
 
 TEST_CASE("a run.db whose notes on the run were changed is named, with the note and the remedy") {
@@ -331,6 +331,29 @@ TEST_CASE("a run.db whose notes on the run were changed is named, with the note 
                   ended.text);
     CHECK(resumed_with(key, right).code == 0);
   }
+}
+
+TEST_CASE("the report of a resumed run says how often, and what the store answered; report.json does not") {
+  Folder folder;
+  folder.write("r.lua", R"(
+    local core = gcop.core { script = function(request) return "answer" end }
+    for i = 1, 3 do core:complete { prompt = "x", sample = i } end
+    gcop.report.write { stages = {} }
+    if not gcop.files.read("go") then error("stop") end)");
+  const auto text = [&](const char *name) {
+    std::ifstream file(folder.path() / "run" / name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  CHECK(folder.run({"r.lua", "--out", "run"}).code == 1);
+  CHECK_FALSE(holds(text("report.html"), "\"resumed\":{"));
+  const std::string before = text("report.json");
+  CHECK(folder.run({"--resume", "run", "--set", "no=1"}).code == 2);  // a mistake is no process of the run
+  CHECK(folder.run({"--resume", "run"}).code == 1);
+  CHECK(holds(text("report.html"), R"("resumed":{"answered":3,"times":1})"));
+  folder.write("run/go", "");
+  CHECK(folder.run({"--resume", "run"}).code == 0);
+  CHECK(holds(text("report.html"), R"("resumed":{"answered":3,"times":2})"));
+  CHECK(text("report.json") == before);
 }
 
 TEST_CASE("a full disk ends the run with code 1 and its own words, not the budget's") {
@@ -505,7 +528,7 @@ TEST_CASE("doctor names each part") {
   CHECK((ended.code == 0 || ended.code == 1));
   CHECK(holds(ended.text,
               ended.code == 0 ? "everything that recipes need is here" : "something that recipes need is missing"));
-  for (const char *part :
-       {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http", "plugin validator_math", "key OPENAI_API_KEY"})
+  for (const char *part : {"processor", "memory", "disk", "python3", "sandbox", "plugin core_http",
+                           "plugin validator_math", "key OPENAI_API_KEY"})
     CHECK(holds(ended.text, part));
 }

@@ -191,3 +191,16 @@ TEST_CASE("with two systems there is nothing below a task's two sides") {
   CHECK(drawn->find("The other systems") == std::string::npos);
   CHECK(drawn->find(">null<") == std::string::npos);
 }
+
+TEST_CASE("the page of a resumed run says so; report.json is an unkilled run's") {
+  json report = fixture_report();
+  report["resumed"] = {{"times", 2}, {"answered", 1534}};
+  CHECK(report::checked(report).value() == report::checked(fixture_report()).value());
+  const auto drawn = drawn_by_a_browser(report), calm = drawn_by_a_browser(fixture_report());
+  if (!drawn || !calm) return;
+  for (const char *part : {"resumed <b>2 times</b>", "time of all processes <b>",
+                           "This run was resumed 2 times; the store answered 1,534 calls of its last process"})
+    CHECK_MESSAGE(drawn->find(part) != std::string::npos, part);
+  CHECK(calm->find("resumed <b>") == std::string::npos);
+  CHECK(calm->find("This run was resumed") == std::string::npos);
+}

@@ -12,6 +12,7 @@ const colourOf = system => system === "gcop_exectune" ? "var(--accent)" : system
   : system === "gcop_base" ? "var(--base)" : system === "core" ? "var(--core)" : "var(--control)";
 const kPalette = ["var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--c6)"];
 const systems = report.systems || [], paired = report.paired || [];
+const resumed = isNumber(report.resumed?.times) ? report.resumed : null, times = n => n === 1 ? "once" : `${whole(n)} times`;
 const isFamily = row => row.method.startsWith("family"), main = document.getElementById("main");
 
 const inOrder = slices => { const at = Object.keys(kSlices), rank = s => at.includes(s) ? at.indexOf(s) : at.length; return [...new Set(slices)].sort((a, b) => rank(a) - rank(b)); };
@@ -60,7 +61,8 @@ function facts() {
   for (const name of ["guide", "core", "teacher", "tasks"]) chip(name, report.options?.[name]);
   chip("profile", report.profile); chip("seed", report.seed); chip("device", report.device); chip("isolation", report.isolation); chip("commit", report.commit ? report.commit.slice(0, 12) : undefined);
   const seconds = (report.stages || []).reduce((t, s) => t + (s.seconds || 0), 0);
-  if (seconds) chip("time", duration(seconds));
+  if (resumed) chip("resumed", times(resumed.times));
+  if (seconds) chip(resumed ? "time of all processes" : "time", duration(seconds));
   if (report.cost) chip("cost", dollars(Object.values(report.cost).reduce((a, b) => a + b, 0)));
   const k = Math.min(...systems.map(s => s.k).filter(isNumber));
   if (isFinite(k)) chip("executions per task", k);
@@ -195,12 +197,13 @@ function evaluationsSection() {
 
 function costSection() {
   const roles = Object.entries(report.cost || {}), total = roles.reduce((t, [, usd]) => t + usd, 0), stages = (report.stages || []).filter(s => isNumber(s.seconds));
-  if (!roles.length && !stages.length) return;
+  if (!roles.length && !stages.length && !resumed) return;
   const grid = [];
   if (roles.length) grid.push(el("div", {}, el("h3", {}, "Money by role"), total > 0 ? bars(roles.map(([role, usd], i) => ({ label: role, parts: [{ value: usd, colour: kPalette[i % kPalette.length] }] })), { label: "Cost by role", format: dollars })
     : el("p", { class: "none" }, "Nothing was paid: every model ran on this machine, or every answer came from the store.")));
   if (stages.length) grid.push(el("div", {}, el("h3", {}, "Time by stage"), bars(stages.map(s => ({ label: s.name, parts: [{ value: s.seconds, colour: "var(--core)" }] })), { label: "Time by stage", format: duration })));
   const unknown = report.unknown_calls || [], possible = unknown.reduce((t, call) => t + (call.possible_usd || 0), 0);
   const doubt = unknown.length ? ` ${whole(unknown.length)} call${unknown.length > 1 ? "s were" : " was"} sent and never answered (${[...new Set(unknown.map(call => call.role))].join(", ")}): killed, cancelled or cut off. Billed or not, they cost ${possible > 0 ? "at most " + dollars(possible) : "nothing"}.` : "";
-  section("cost", "Cost and time", (total > 0 ? `${dollars(total)} in all.` : "") + doubt, el("div", { class: "grid" }, grid));
+  const again = resumed ? ` This run was resumed ${times(resumed.times)}; the store answered ${whole(resumed.answered)} call${resumed.answered === 1 ? "" : "s"} of its last process, which cost nothing. Times and costs are those of all its processes; of one that ended within a stage, its last seconds, five at most, are not counted.` : "";
+  section("cost", "Cost and time", (total > 0 ? `${dollars(total)} in all.` : "") + doubt + again, el("div", { class: "grid" }, grid));
 }

@@ -3,7 +3,7 @@
 
 gcop.report = {}
 
---- Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, seed, profile, device and commit are filled in.
+--- Writes report.json (schema 1, see runtime/report/report.hpp) and report.html into the run's folder. recipe, seed, profile, device and commit are filled in; the page of a resumed run says so.
 --- Raises with the path of a field that is missing, of a wrong type or unknown.
 ---@param report table stages, systems, paired, acceptance, grpo, cost; details goes into the HTML only
 function gcop.report.write(report) end
