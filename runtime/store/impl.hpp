@@ -122,13 +122,17 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     }
   }
 
-  // Row id of the text, entered once; 0 on failure. Draws of a request come close together, so that most of their
-  // messages are among the last ones entered.
-  int64_t blob(const std::string &text) {
+  static std::string digest_of(const std::string &text) {
     Sha256 hash;
     hash.update(text.data(), text.size());
     const auto digest = hash.bytes();
-    const std::string key(reinterpret_cast<const char *>(digest.data()), digest.size());
+    return {reinterpret_cast<const char *>(digest.data()), digest.size()};
+  }
+
+  // Row id of the text, entered once; 0 on failure. Draws of a request come close together, so that most of their
+  // messages are among the last ones entered.
+  int64_t blob(const std::string &text) {
+    const std::string key = digest_of(text);
     if (const auto found = recent.find(key); found != recent.end()) return found->second;
     int64_t id = 0;
     if (blob_id.bind_all(Bytes{key}).step() == SQLITE_ROW) id = blob_id.integer(0);
@@ -144,16 +148,17 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
     return recent[key] = id;
   }
 
-  // The text of a blob's column; a damaged one is a failure of the store.
-  std::string text_of(const Statement &s, int column) {
-    if (!s.is_blob(column)) return s.text(column);
-    auto text = unpack(s.bytes(column));
-    if (text) return std::move(*text);
+  // The text of a blob's column; one that does not have its hash is a failure of the store.
+  std::string text_of(const Statement &s, int column, int digest) {
+    Result<std::string> text = s.is_blob(column) ? unpack(s.bytes(column)) : Result<std::string>(s.text(column));
+    if (text && digest_of(*text) == s.bytes(digest)) return std::move(*text);
     if (!failed)
-      failed = Error{Code::internal,
-                     "run store " + path + ": " + text.error().message +
-                         "; recover what it holds with `sqlite3 run.db .recover`, or start a new run",
-                     {}};
+      failed = Error{
+          Code::internal,
+          "run store " + path +
+              ": a text is damaged, its hash is another; recover what it holds with `sqlite3 run.db .recover`, or "
+              "start a new run",
+          {}};
     return {};
   }
 };

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "store/impl.hpp"
+#include "store/sealed.hpp"
 
 namespace gcop::store {
 
@@ -9,7 +10,7 @@ extern const char *const kSchema;  // schema.sql
 
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 constexpr int kApplication = 0x67636F70;     // "gcop"
 constexpr int64_t kCheckedBytes = 64 << 20;  // a larger file is not read through at open
 
@@ -64,6 +65,7 @@ Result<> Store::Impl::make_schema() {
 
 // Old tables step aside, new ones are made, rows are copied. What changed:
 //   2   a call's request is split into messages, which its draws share, and params; blobs may be packed
+//   3   rows have seals
 Result<> Store::Impl::migrate(int64_t version) {
   const auto broken = [&] {
     const Error error =
@@ -78,18 +80,25 @@ Result<> Store::Impl::migrate(int64_t version) {
       "ALTER TABLE calls RENAME TO old_calls; ALTER TABLE checks RENAME TO old_checks;"
       "ALTER TABLE entries RENAME TO old_entries; ALTER TABLE events RENAME TO old_events;" +
       std::string(kSchema) +
-      "INSERT INTO meta SELECT * FROM old_meta; INSERT INTO checks SELECT * FROM old_checks;"
-      "INSERT INTO entries SELECT * FROM old_entries; INSERT INTO events SELECT * FROM old_events;"
-      "INSERT INTO blobs SELECT * FROM old_blobs WHERE id IN "
-      "(SELECT reply FROM old_calls UNION SELECT candidate FROM old_checks);";
+      "INSERT INTO meta SELECT key, value, seal(key, value) FROM old_meta;"
+      "INSERT INTO checks SELECT key, task, candidate, score, passed, total, feedback, detail, "
+      "seal(key, task, candidate, score, passed, total, feedback, detail) FROM old_checks;"
+      "INSERT INTO entries SELECT kind, key, json, seal(kind, key, json) FROM old_entries;"
+      "INSERT INTO events SELECT * FROM old_events;"
+      "INSERT INTO blobs SELECT * FROM old_blobs" +
+      (version > 1 ? ";" : " WHERE id IN (SELECT reply FROM old_calls UNION SELECT candidate FROM old_checks);");
   if (!exec(tables.c_str())) return broken();
-  {
+  if (version > 1) {
+    const std::string columns = kCallColumns;
+    if (!exec(("INSERT INTO calls (id, " + columns + ", seal) SELECT id, " + columns + ", 0 FROM old_calls").c_str()))
+      return broken();
+  } else {
     Statement requests(db.get(),
                        "SELECT c.id, b.text FROM old_calls c JOIN old_blobs b ON b.id = c.request ORDER BY c.id");
     Statement copy(db.get(),
                    "INSERT INTO calls SELECT id, key, role, model, stage, ?2, ?3, state, reserved_nano, cost_nano, "
                    "reply, finish, served_model, input, cache_read, cache_write, output, reasoning, usage_known, "
-                   "latency_s, attempts, 0, error, began, ended FROM old_calls WHERE id = ?1");
+                   "latency_s, attempts, 0, error, began, ended, 0 FROM old_calls WHERE id = ?1");
     blob_in = Statement(db.get(), kBlobIn);
     blob_id = Statement(db.get(), kBlobId);
     if (!requests.ready() || !copy.ready() || !blob_in.ready() || !blob_id.ready()) return broken();
@@ -108,6 +117,8 @@ Result<> Store::Impl::migrate(int64_t version) {
     if (rc != SQLITE_DONE) return broken();
   }
   const std::string end =
+      "UPDATE calls SET seal = seal(" + std::string(kCallColumns) +
+      ") WHERE state <> 'pending';"
       "DROP TABLE old_meta; DROP TABLE old_calls; DROP TABLE old_checks; DROP TABLE old_entries; DROP TABLE old_events;"
       "DROP TABLE old_blobs; PRAGMA user_version = " +
       std::to_string(kVersion) + "; COMMIT;";

@@ -1,6 +1,7 @@
--- run.db, version 2 (PRAGMA user_version; what an older one becomes is in migrate.cpp). Money is in whole nano-dollars,
--- so that sums do not depend on their order.
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+-- run.db, version 3 (PRAGMA user_version; what an older one becomes is in migrate.cpp). Money is in whole nano-dollars,
+-- so that sums do not depend on their order. `seal` is a hash of the row's other columns but its id (sealed.hpp): SQLite
+-- does not notice a byte that changes inside a value.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, seal INTEGER NOT NULL) WITHOUT ROWID;
 
 -- Long texts once each, by content: as TEXT, or as a zstd frame in a BLOB where that is smaller. The hash is the text's.
 CREATE TABLE blobs (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text NOT NULL);
@@ -23,7 +24,8 @@ CREATE TABLE calls (
   latency_s REAL, attempts INTEGER,
   unanswered INTEGER NOT NULL DEFAULT 0,  -- earlier tries that were cut off: each may have cost reserved_nano
   error TEXT,
-  began REAL NOT NULL, ended REAL
+  began REAL NOT NULL, ended REAL,
+  seal INTEGER NOT NULL  -- 0 while pending
 );
 CREATE INDEX calls_by_key ON calls (key);
 
@@ -31,10 +33,13 @@ CREATE TABLE checks (
   key TEXT PRIMARY KEY,
   task TEXT NOT NULL, candidate INTEGER REFERENCES blobs (id),
   score REAL NOT NULL, passed INTEGER NOT NULL, total INTEGER NOT NULL,
-  feedback TEXT NOT NULL, detail TEXT NOT NULL
+  feedback TEXT NOT NULL, detail TEXT NOT NULL,
+  seal INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- What stages remember: strategies, scores, steps, state.
-CREATE TABLE entries (kind TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE entries (
+  kind TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
 
 CREATE TABLE events (id INTEGER PRIMARY KEY, at REAL NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);

@@ -38,7 +38,7 @@ std::optional<Reply> Store::find_call(const std::string &key) {
     return std::nullopt;
   }
   Reply reply;
-  reply.text = impl_->text_of(s, 0);
+  reply.text = impl_->text_of(s, 0, 13);
   reply.finish = s.text(1);
   reply.model = s.text(2);
   reply.usage = {uint64_t(s.integer(3)), uint64_t(s.integer(4)), uint64_t(s.integer(5)),
@@ -170,16 +170,23 @@ Result<> Store::each_recorded(const std::function<void(const std::string &line)>
   using nlohmann::json;
   Statement s(impl_->db.get(),
               "SELECT m.text, c.params, r.text, finish, served_model, input, cache_read, cache_write, output, "
-              "reasoning, usage_known FROM calls c JOIN blobs m ON m.id = c.messages JOIN blobs r ON r.id = c.reply "
+              "reasoning, usage_known, m.sha256, r.sha256 FROM calls c JOIN blobs m ON m.id = c.messages JOIN blobs r "
+              "ON r.id = c.reply "
               "WHERE state = 'done' ORDER BY c.id");
   int rc = SQLITE_ERROR;
   while (s.ready() && (rc = s.step()) == SQLITE_ROW) {
     json request = json::parse(s.text(1), nullptr, false);
     if (!request.is_object()) request = json::object();
-    request["messages"] = json::parse(impl_->text_of(s, 0), nullptr, false);
-    json reply = {{"text", impl_->text_of(s, 2)}, {"finish", s.text(3)},        {"model", s.text(4)},
-                  {"input", s.integer(5)},        {"cache_read", s.integer(6)}, {"cache_write", s.integer(7)},
-                  {"output", s.integer(8)},       {"reasoning", s.integer(9)},  {"usage_known", s.integer(10)}};
+    request["messages"] = json::parse(impl_->text_of(s, 0, 11), nullptr, false);
+    json reply = {{"text", impl_->text_of(s, 2, 12)},
+                  {"finish", s.text(3)},
+                  {"model", s.text(4)},
+                  {"input", s.integer(5)},
+                  {"cache_read", s.integer(6)},
+                  {"cache_write", s.integer(7)},
+                  {"output", s.integer(8)},
+                  {"reasoning", s.integer(9)},
+                  {"usage_known", s.integer(10)}};
     if (impl_->failed) return *impl_->failed;
     const json line = {
         {"request", request}, {"sample", request.value("sample", int64_t{0})}, {"reply", std::move(reply)}};

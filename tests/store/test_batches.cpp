@@ -171,7 +171,7 @@ TEST_CASE("a store of schema 1 is brought forward with all it holds") {
     CREATE TABLE events (id INTEGER PRIMARY KEY, at REAL NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);
     INSERT INTO meta VALUES ('seed', '7');
     INSERT INTO blobs VALUES (1, x'01', '{"messages":[{"content":"hi","role":"user"}],"sample":0}'),
-      (2, x'02', '{"messages":[{"content":"hi","role":"user"}],"sample":1}'), (3, x'03', 'answer'), (4, x'04', 'candidate');
+      (2, x'02', '{"messages":[{"content":"hi","role":"user"}],"sample":1}'), (3, x'0db52f4076c082518412afd3dd3576e2cb0c63703fd7fed5e23ade60efef31d9', 'answer'), (4, x'04', 'candidate');
     INSERT INTO calls (key, role, model, stage, request, state, reserved_nano, cost_nano, reply, finish, input, output, began)
       VALUES ('a', 'core', 'm', 's', 1, 'done', 5, 250000000, 3, 'stop', 10, 2, 1.0), ('b', 'teacher', 'm', 's', 2, 'pending', 7000, 0, NULL, NULL, 0, 0, 2.0);
     INSERT INTO checks VALUES ('c', 't', 4, 1.0, 3, 3, '', '');
@@ -190,9 +190,46 @@ TEST_CASE("a store of schema 1 is brought forward with all it holds") {
     REQUIRE(s->each_recorded([&](const std::string &l) { line += l; }));
     CHECK(nlohmann::json::parse(line)["request"]["messages"][0]["content"] == "hi");
     CHECK(number(file, "SELECT count(*) FROM blobs") == 3);  // two requests shared their messages
-    CHECK(number(file, "PRAGMA user_version") == 2);
+    CHECK(number(file, "PRAGMA user_version") == 3);
   }
   CHECK(opened(folder.path)->spent() == 0.25);
+}
+
+TEST_CASE("a store of schema 2 gets seals") {
+  Folder folder;
+  const std::string file = folder.path + "/run.db";
+  {
+    auto s = opened(folder.path);
+    REQUIRE(s->begin_call({"a", "core", "m", "s", "[]", "{}", 0.5}));
+    Reply yes;
+    yes.text = "yes";
+    yes.cost_usd = 0.25;
+    REQUIRE(s->end_call("a", yes));
+    REQUIRE(s->begin_call({"b", "core", "m", "s", "[]", "{}", 0.5}));
+    REQUIRE(s->put_check("c", "t", "candidate", {1.0, 3, 3, "", ""}));
+    REQUIRE(s->put("kind", "key", "{}"));
+    REQUIRE(s->set_meta("seed", "7"));
+  }
+  sql(file, R"(
+    ALTER TABLE calls DROP COLUMN seal; PRAGMA user_version = 2;
+    CREATE TABLE m (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID; INSERT INTO m SELECT key, value FROM meta;
+    CREATE TABLE c (key TEXT PRIMARY KEY, task TEXT NOT NULL, candidate INTEGER, score REAL NOT NULL, passed INTEGER NOT NULL,
+      total INTEGER NOT NULL, feedback TEXT NOT NULL, detail TEXT NOT NULL) WITHOUT ROWID;
+    INSERT INTO c SELECT key, task, candidate, score, passed, total, feedback, detail FROM checks;
+    CREATE TABLE e (kind TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+    INSERT INTO e SELECT kind, key, json FROM entries;
+    DROP TABLE meta; DROP TABLE checks; DROP TABLE entries;
+    ALTER TABLE m RENAME TO meta; ALTER TABLE c RENAME TO checks; ALTER TABLE e RENAME TO entries;)");
+  for (int i = 0; i < 2; ++i) {
+    auto s = opened(folder.path);
+    CHECK(number(file, "PRAGMA user_version") == 3);
+    CHECK(s->find_call("a")->text == "yes");
+    CHECK(s->spent() == 0.25);
+    CHECK(s->unknown_calls().size() == 1);
+    CHECK(s->find_check("c")->total == 3);
+    CHECK(s->get("kind", "key") == "{}");
+    CHECK(s->meta().at("seed") == "7");
+  }
 }
 
 TEST_CASE("a store that cannot be brought forward is left as it was") {

@@ -9,6 +9,8 @@
 
 #include <fstream>
 #include <functional>
+#include <optional>
+#include <random>
 #include <sstream>
 
 #include "folder.hpp"
@@ -174,6 +176,68 @@ TEST_CASE("files that are no run store, each by its own sentence") {
     std::ofstream(folder.path + "/plain") << "x";
     CHECK(contains(message_of(Store::open(folder.path + "/plain")), "cannot write"));
   }
+}
+
+TEST_CASE("damage anywhere in the file is an error that says so, never another answer, verdict or sum") {
+  Folder folder;
+  const std::string file = folder.path + "/run.db";
+  const auto key = [](int i) { return std::string(30, 'k') + std::to_string(i * 7919 % 1000); };
+  {
+    auto s = Store::open(folder.path);
+    REQUIRE(s);
+    for (int i = 0; i < 120; ++i) {
+      REQUIRE(
+          (*s)->begin_call({key(i), i % 3 ? "core" : "teacher", "model", "stage", "[\"" + key(i) + "\"]", "{}", 0.02}));
+      REQUIRE(
+          (*s)->end_call(key(i), i % 9 ? Result<Reply>(answer("answer " + std::string(static_cast<size_t>(i) * 9, 'a')))
+                                       : Result<Reply>(Error{Code::timeout, "late", {}})));
+      REQUIRE((*s)->put_check(key(i), "task", "candidate " + key(i), {i % 2 ? 1.0 : 0.0, 1, 2, "words", "{}"}));
+      REQUIRE((*s)->put("kind", key(i), "{\"value\":" + std::to_string(i) + "}"));
+    }
+    REQUIRE((*s)->set_meta("seed", "12345"));
+  }
+  // All that a resume and a report read.
+  const auto contents = [&](const std::string &folder_path) -> std::optional<std::string> {
+    auto opened = Store::open(folder_path);
+    if (!opened) {
+      CHECK_MESSAGE(opened.error().message.size() > 40, opened.error().message);
+      return {};
+    }
+    Store &s = **opened;
+    std::ostringstream out;
+    for (int i = 0; i < 120; ++i) {
+      const auto reply = s.find_call(key(i));
+      const auto verdict = s.find_check(key(i));
+      out << (reply ? reply->text + reply->finish + std::to_string(reply->price_usd) : "none") << '\n'
+          << (verdict ? verdict->feedback + std::to_string(verdict->score) : "none")
+          << s.get("kind", key(i)).value_or("none");
+    }
+    for (const auto &[name, json] : s.list("kind")) out << name << json;
+    for (const auto &cost : s.costs()) out << cost.role << cost.usd << cost.possible_usd << cost.calls << cost.unknown;
+    for (const auto &call : s.unknown_calls()) out << call.key << call.role << call.possible_usd;
+    for (const auto &[name, value] : s.meta()) out << name << value;
+    out << s.spent();
+    if (s.failed()) return {};
+    return out.str();
+  };
+  const auto whole = contents(folder.path);
+  REQUIRE(whole);
+  std::ifstream in(file, std::ios::binary);
+  std::stringstream bytes;
+  bytes << in.rdbuf();
+  std::mt19937_64 random(7);
+  int noticed = 0;
+  for (int i = 0; i < 600; ++i) {
+    std::string damaged = bytes.str();
+    const size_t at = random() % damaged.size(), n = i % 2 ? 1 : 64;
+    for (size_t j = at; j < std::min(damaged.size(), at + n); ++j) damaged[j] = static_cast<char>(random());
+    Folder other;
+    std::ofstream(other.path + "/run.db", std::ios::binary) << damaged;
+    const auto found = contents(other.path);
+    noticed += !found;
+    CHECK_MESSAGE((!found || *found == *whole), "damage of ", n, " bytes at ", at);
+  }
+  CHECK(noticed > 200);  // the others hit free space, or fields that nobody reads
 }
 
 // Both need a mount of our own; where the kernel refuses that, they say so.
