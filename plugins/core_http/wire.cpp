@@ -28,6 +28,8 @@ const json &member(const json &object, const char *name) {
   return it == object.end() ? kNull : *it;
 }
 
+constexpr uint64_t kMostTokens = 1'000'000'000;  // of one call
+
 uint64_t count(const json &value) {
   if (value.is_number_unsigned()) return value.get<uint64_t>();
   if (value.is_number_integer()) return static_cast<uint64_t>(std::max<int64_t>(0, value.get<int64_t>()));
@@ -81,7 +83,9 @@ std::optional<PeerError> find_error(const json &body) {
 
 // prompt_tokens includes the cached ones and completion_tokens the reasoning: taken apart here, once.
 bool read_usage(const json &usage, Reply &out) {
-  if (!usage.is_object() || !member(usage, "prompt_tokens").is_number()) return false;
+  if (!usage.is_object()) return false;
+  for (const char *total : {"prompt_tokens", "completion_tokens"})  // a bill is not made of nonsense
+    if (const json &n = member(usage, total); !n.is_number_unsigned() || n.get<uint64_t>() > kMostTokens) return false;
   const uint64_t prompt = count(member(usage, "prompt_tokens"));
   const json &in = member(usage, "prompt_tokens_details");
   out.cache_read_tokens = std::min(prompt, count(member(in, "cached_tokens")));

@@ -79,6 +79,8 @@ struct Answer {
 
 bool nobody_knows(Code code) { return code == Code::cancelled || code == Code::timeout; }
 
+constexpr uint64_t kMostTokens = 1'000'000'000;
+
 Answer take(const gcop_core_result *result) {
   if (!result || !GCOP_HAS(result, error)) return {Error{Code::internal, "answered without a result", {}}};
   Reply reply;
@@ -98,6 +100,10 @@ Answer take(const gcop_core_result *result) {
       billed = store::Billed::unknown;
     return {std::move(error), {billed, std::move(reply), unanswered}};
   }
+  const Usage &used = reply.usage;
+  if (std::max({used.input, used.cache_read, used.cache_write, used.output, used.reasoning}) > kMostTokens)
+    return {Error{Code::internal, "reported more than 10^9 tokens for one call; that is no bill", {}},
+            {store::Billed::unknown, {}, unanswered}};
   if (!GCOP_HAS(result, usage_known) || result->n_texts == 0 || !result->texts) {
     const auto billed = reply.usage.known ? store::Billed::yes : store::Billed::unknown;
     return {Error{Code::internal, "answered OK without a text", {}}, {billed, std::move(reply), unanswered}};

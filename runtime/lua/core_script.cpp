@@ -31,6 +31,8 @@ void push_request(lua_State *L, const core::Request &request) {
   set(L, "role", request.role);
 }
 
+constexpr lua_Integer kMostTokens = 1'000'000'000;  // of one call
+
 // What the function returned: text, or { text =, usage =, finish = }, or nil and an err.
 Result<Reply> script_reply(lua_State *L, const Fiber &task, const core::Request &request) {
   int top = lua_gettop(L), count = task.push_results(L), first = top + 1;
@@ -52,7 +54,12 @@ Result<Reply> script_reply(lua_State *L, const Fiber &task, const core::Request 
     if (o.push("usage") == LUA_TTABLE) {
       for (auto [key, value] : {std::pair{"input", &reply.usage.input}, {"output", &reply.usage.output}}) {
         lua_getfield(L, -1, key);
-        *value = static_cast<uint64_t>(std::max<lua_Integer>(0, lua_tointeger(L, -1)));
+        int whole = lua_isnil(L, -1);
+        const lua_Integer tokens = whole ? 0 : lua_tointegerx(L, -1, &whole);
+        if (!whole || tokens < 0 || tokens > kMostTokens)
+          wrong = fmt::format("a table whose usage.{} is {}, not a number of tokens", key, error_text(L, -1));
+        else
+          *value = static_cast<uint64_t>(tokens);
         lua_pop(L, 1);
       }
     } else {

@@ -36,23 +36,25 @@ void seal(sqlite3_context *context, int n, sqlite3_value **values) {
 }  // namespace
 
 bool add_seal(sqlite3 *db) {
-  return sqlite3_create_function_v2(db, "seal", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, nullptr, seal,
-                                    nullptr, nullptr, nullptr) == SQLITE_OK;
+  return sqlite3_create_function_v2(db, "seal", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, nullptr,
+                                    seal, nullptr, nullptr, nullptr) == SQLITE_OK;
 }
 
 Result<> check_seals(sqlite3 *db, const std::string &path) {
   const auto damaged = [&](const std::string &what) {
-    return Error{Code::internal,
-                 "run store " + path + ": " + what +
-                     " is not as it was written: the file is damaged, or somebody changed it; recover what it holds with "
-                     "`sqlite3 run.db .recover`, or start a new run",
-                 {}};
+    return Error{
+        Code::internal,
+        "run store " + path + ": " + what +
+            " is not as it was written: the file is damaged, or somebody changed it; recover what it holds with "
+            "`sqlite3 run.db .recover`, or start a new run",
+        {}};
   };
-  const std::string calls = std::string("SELECT 'call ' || id FROM calls NOT INDEXED WHERE seal IS NOT seal(") + kCallColumns +
-                            ") AND NOT (seal = 0 AND state = 'pending') LIMIT 1";
+  const std::string calls = std::string("SELECT 'call ' || id FROM calls NOT INDEXED WHERE seal IS NOT seal(") +
+                            kCallColumns + ") AND NOT (seal = 0 AND state = 'pending') LIMIT 1";
   for (const char *sql :
        {calls.c_str(),
-        "SELECT 'check ' || key FROM checks WHERE seal IS NOT seal(key, task, candidate, score, passed, total, feedback, "
+        "SELECT 'check ' || key FROM checks WHERE seal IS NOT seal(key, task, candidate, score, passed, total, "
+        "feedback, "
         "detail) LIMIT 1",
         "SELECT 'entry ' || kind || ' ' || key FROM entries WHERE seal IS NOT seal(kind, key, json) LIMIT 1",
         "SELECT 'setting ' || key FROM meta WHERE seal IS NOT seal(key, value) LIMIT 1",

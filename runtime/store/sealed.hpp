@@ -1,5 +1,5 @@
-// Seals of rows: what tells that a row is as it was written. SQLite checks the shape of its file and no value in it; here
-// a changed byte is an error instead of another answer, verdict or sum. Used by the store only, on the run strand.
+// Seals of rows: what tells that a row is as it was written. SQLite checks the shape of its file and no value in it;
+// here a changed byte is an error instead of another answer, verdict or sum. Used by the store only, on the run strand.
 #pragma once
 #include <sqlite3.h>
 

@@ -301,4 +301,7 @@ TEST_CASE("what a failed call costs: nothing, what the peer counted, or nobody k
   CHECK(unknown[0].model == "cut");
   CHECK(unknown[0].possible_usd > 0.0008);
   CHECK((*store)->costs().at(0).failed == 2);
+  fails("huge");  // an answer with a bill that cannot be: what it cost, nobody knows
+  CHECK((*store)->spent() == doctest::Approx(1000 * 2e-6));
+  CHECK((*store)->unknown_calls().size() == 2);
 }

@@ -166,6 +166,26 @@ TEST_CASE("a billing stop is never tried again") {
   }
 }
 
+TEST_CASE("usage that is no number of tokens is no bill: it is estimated, and marked so") {
+  for (const char *usage :
+       {R"({"prompt_tokens":1000000000000000000,"completion_tokens":5})",
+        R"({"prompt_tokens":-20,"completion_tokens":5})", R"({"prompt_tokens":20,"completion_tokens":100.5})",
+        R"({"prompt_tokens":"20","completion_tokens":5})", R"({"prompt_tokens":20})"}) {
+    CAPTURE(std::string(usage));
+    peer::Peer server([&](peer::Link &link, const peer::Request &) {
+      return link.write(
+          reply(std::string(R"({"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}],"usage":)") +
+                usage + "}"));
+    });
+    HttpCore core(server.url());
+    const driver::Reply got = core.ask();
+    CHECK(got.status == GCOP_OK);
+    CHECK_FALSE(got.usage_known);
+    CHECK(got.input > 0);
+    CHECK(got.input < 1000);
+  }
+}
+
 TEST_CASE("a failing server is tried as often as configured") {
   peer::Peer server([&](peer::Link &link, const peer::Request &) {
     return link.write(reply(R"({"detail":"boom"})", "500 Internal Server Error"));

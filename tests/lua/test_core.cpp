@@ -20,6 +20,18 @@ TEST_CASE("a core written in Lua gets the request and may wait") {
   CHECK(ran.all() == "system:u:4:0.5\tlength\t7\t3\t0.0\tfalse\techo\ngcop.Core echo\techo");
 }
 
+TEST_CASE("a script's usage is whole tokens, or no answer") {
+  for (const char *tokens : {"-5", "100.5", "1e18", "'many'", "2^62"}) {
+    auto ran = run(std::string("local core = gcop.core { price = { input = 1, output = 1 }, script = function() return "
+                               "{ text = 'x', usage = { "
+                               "input = ") +
+                   tokens +
+                   " } } end }\nlocal reply, err = core:complete { prompt = 'x' }\nprint(reply, err and err.message)");
+    CHECK_MESSAGE(holds(ran.all(), "nil\t"), tokens, ran.all());
+    CHECK_MESSAGE(holds(ran.all(), "usage.input is "), tokens, ran.all());
+  }
+}
+
 TEST_CASE("what a script does wrong is an err with the traceback") {
   auto ran = run(R"(
     local good = gcop.core { script = function() return "fine" end }

@@ -43,7 +43,7 @@ std::string text(gcop_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::s
 template <class Answer>
 void behave(Wayward &w, const gcop_op *op, Answer answer) {
   const uint32_t call = ++w.calls;
-  if (w.mode == "echo" || w.mode == "nothing") return answer(GCOP_OK, "");
+  if (w.mode == "echo" || w.mode == "nothing" || w.mode == "huge") return answer(GCOP_OK, "");
   if (w.mode == "twice") {
     answer(GCOP_OK, "");
     return answer(GCOP_OK, "");
@@ -111,7 +111,7 @@ void complete(gcop_instance *raw, const gcop_core_request *request, const gcop_o
       out.texts = texts;
       out.finish = finishes;
       out.input_tokens = 1000;
-      out.output_tokens = 400;
+      out.output_tokens = w.mode == "huge" ? uint64_t{1} << 60 : 400;
       out.reasoning_tokens = 100;
       out.usage_known = 1;
       out.attempts = 1;
