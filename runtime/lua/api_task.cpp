@@ -123,7 +123,8 @@ const Module task_module = {
       tasks,
       Waits::no,
       "Loads task files: rows of ours ({\"id\", \"family\", \"split\", \"prompt\", \"entry_point\", \"tests\", ...}) "
-      "and the rows of MBPP and GSM8K. "
+      "and the rows of MBPP, HumanEval and GSM8K. A row of ours may have \"test\", the text of a test file, instead of "
+      "\"tests\". "
       "A relative path is looked up from the working directory, then from the source tree. The literals of all tests "
       "are kept for gcop.strategy.leaks.",
       {{"paths", "string[]", ""}},

@@ -163,8 +163,23 @@ Result<json> from_mbpp(const json &object, const std::string &where) {
               {"prompt", unix_lines(text) + "\nYour code should pass: " + tests[0]},
               {"tests", tests},
               {"solution", code}};
-  if (!setup.empty()) out["setup"] = setup;
+  if (!setup.empty()) out["test_setup_code"] = setup;
   if (!challenge.empty()) out["challenge_tests"] = challenge;
+  return out;
+}
+
+Result<json> from_human_eval(const json &object, const std::string &where) {
+  Row row(object, where);
+  const std::string id = row.string("task_id", true), prompt = unix_lines(row.string("prompt", true)),
+                    solution = unix_lines(row.string("canonical_solution", false)),
+                    test = unix_lines(row.string("test", true)), entry = row.string("entry_point", true);
+  if (row.error()) return *row.error();
+  json out = {{"id", id},
+              {"split", "test"},
+              {"entry_point", entry},
+              {"prompt", "Complete this Python function:\n\n" + prompt},
+              {"test", test}};
+  if (!solution.empty()) out["solution"] = prompt + solution;
   return out;
 }
 
@@ -195,6 +210,11 @@ Result<Task> from_object(json object, const std::string &where) {
     if (!mapped) return mapped.error();
     object = std::move(*mapped);
   }
+  if (object.contains("task_id") && object.contains("test") && !object.contains("id")) {
+    auto mapped = from_human_eval(object, where);
+    if (!mapped) return mapped.error();
+    object = std::move(*mapped);
+  }
   Row row(object, where);
   Task task;
   task.id = row.string("id", true);
@@ -205,8 +225,11 @@ Result<Task> from_object(json object, const std::string &where) {
   task.prompt = row.string("prompt", true);
   task.answer = row.answer();
   const bool tested = task.answer.empty();
-  task.entry_point = row.string("entry_point", tested);
-  task.tests = row.strings("tests", tested);
+  const std::string file = row.string("test", false);
+  task.entry_point = row.string("entry_point", tested && file.empty());
+  task.tests = row.strings("tests", tested && file.empty());
+  if (!file.empty() && !task.tests.empty()) row.fail("has \"tests\" and \"test\"; a row has one of them");
+  if (!file.empty()) task.tests = {file};
   task.notes = row.strings("notes", false);
   row.string("solution", false);
   if (!row.error() && !kSplits.count(task.split))

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -123,12 +124,50 @@ TEST_CASE("an MBPP row becomes a row of ours") {
   CHECK(t->prompt == "Write a function to add.\nYour code should pass: assert set(add(1, 2)) == 3");
   CHECK(t->row.find("\\r") == std::string::npos);
   CHECK(t->tests.size() == 2);
+  CHECK(t->row.find("setup") == std::string::npos);
+  const auto with_setup =
+      task::parse_row(replaced(row, R"("test_setup_code": "")", R"("test_setup_code": "root = 1")"), "F:1");
+  REQUIRE(with_setup);
+  CHECK(with_setup->row.find(R"("test_setup_code":"root = 1")") != std::string::npos);  // as validators read it
   const auto far = task::parse_row(replaced(row, "601", "975"), "F:9");
   REQUIRE_FALSE(far);
   CHECK(far.error().text() == "F:9: field \"task_id\" is 975; MBPP numbers its tasks 1 to 974");
   const auto other = task::parse_row(replaced(row, "def add", "def sum_of"), "F:9");
   REQUIRE_FALSE(other);
   CHECK(other.error().message.find("calls no function that \"code\" defines") != std::string::npos);
+}
+
+TEST_CASE("a row may have a test file; HumanEval rows are rows of ours") {
+  const auto ours = task::parse_row(
+      R"({"id":"a","split":"train","prompt":"Write f.","test":"from solution import f\ndef test_f():\n    assert f(1) == 2\n"})",
+      "F:1");
+  REQUIRE_MESSAGE(ours, ours.error().text());
+  CHECK(ours->entry_point.empty());
+  REQUIRE(ours->tests.size() == 1);
+  CHECK(ours->tests[0].find("assert f(1) == 2") != std::string::npos);
+  CHECK(
+      task::parse_row(
+          R"({"id":"a","split":"train","prompt":"p","entry_point":"f","tests":["assert f(1) == 2"],"test":"def check(c): pass"
+})",
+          "F:1")
+          .error()
+          .text() == "F:1: has \"tests\" and \"test\"; a row has one of them");
+  CHECK(task::parse_row(R"({"id":"a","split":"train","prompt":"p","entry_point":"f","test":["x"]})", "F:1")
+            .error()
+            .text() == "F:1: field \"test\" is [\"x\"]; it must be a string");
+  const auto human = task::parse_row(
+      R"({"task_id":"HumanEval/0","prompt":"def inc(x):\n    \"\"\"one more\"\"\"\n","entry_point":"inc","canonical_solution":"    return x + 1\n","test":"def check(candidate):\n    assert candidate(1) == 2\n"})",
+      "F:1");
+  REQUIRE_MESSAGE(human, human.error().text());
+  CHECK(human->id == "HumanEval/0");
+  CHECK(human->split == "test");
+  CHECK(human->entry_point == "inc");
+  CHECK(human->prompt == "Complete this Python function:\n\ndef inc(x):\n    \"\"\"one more\"\"\"\n");
+  const auto row = nlohmann::json::parse(human->row);
+  CHECK(row["test"] == human->tests[0]);
+  CHECK(row["solution"] == "def inc(x):\n    \"\"\"one more\"\"\"\n    return x + 1\n");
+  CHECK(task::parse_row(R"({"task_id":"HumanEval/0","prompt":"p","test":"t"})", "F:1").error().text() ==
+        "F:1: field \"entry_point\" is missing; add it");
 }
 
 TEST_CASE("a row that asks for a number needs no tests; GSM8K rows are rows of ours") {
