@@ -109,7 +109,7 @@ Answer first_answer(const std::string &words, const std::vector<Span> &numbers) 
     at = is_sum ? Span{at.begin, next.end} : next;
   }
   const std::string found = words.substr(at.begin, at.end - at.begin);
-  return {"phrase", found, is_sum ? std::nullopt : value_of(found)};
+  return {"phrase", found, is_sum ? std::nullopt : value_at(words, at)};
 }
 
 // Behind "answer:", up to the end of its line, or the line below. Nothing where it is the heading of a whole solution.
@@ -144,7 +144,7 @@ Answer find_answer(std::string_view candidate) {
   const std::vector<Span> numbers = numbers_in(words);
   if (numbers.empty()) return {};
   const std::string found = words.substr(numbers.back().begin, numbers.back().end - numbers.back().begin);
-  return {"last", found, value_of(found)};
+  return {"last", found, value_at(words, numbers.back())};
 }
 
 std::optional<Number> gold_value(std::string_view answer) {

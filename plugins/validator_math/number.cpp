@@ -202,6 +202,8 @@ std::vector<Span> numbers_in(std::string_view text) {
   return out;
 }
 
+namespace {
+
 std::optional<Number> value_of(std::string_view number) {
   const bool negative = number.starts_with('-');
   if (negative) number.remove_prefix(1);
@@ -221,15 +223,78 @@ std::optional<Number> value_of(std::string_view number) {
   return value;
 }
 
+std::string_view trimmed_end(std::string_view text) { return text.substr(0, text.find_last_not_of(' ') + 1); }
+
+bool ends_with_word(std::string_view text, std::string_view word) {
+  if (text.size() < word.size()) return false;
+  const std::string_view tail = text.substr(text.size() - word.size());
+  if (!std::equal(tail.begin(), tail.end(), word.begin(),
+                  [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; }))
+    return false;
+  return text.size() == word.size() || !letter(text[text.size() - word.size() - 1]);
+}
+
+// "minus 3", "negative 3", and a minus that stands apart, but not what is subtracted.
+bool negated(std::string_view before) {
+  before = trimmed_end(before);
+  for (const std::string_view word : {"minus", "negative", "-"})
+    if (ends_with_word(before, word)) {
+      before = trimmed_end(before.substr(0, before.size() - word.size()));
+      return before.empty() || (!digit(before.back()) && !letter(before.back()) && before.back() != ')') ||
+             (word != "-" && !digit(before.back()));
+    }
+  return false;
+}
+
+// The unit "cm^2" is no power of the number before it.
+std::string without_unit_powers(std::string text) {
+  for (size_t at = text.find('^'); at != std::string::npos; at = text.find('^', at + 1)) {
+    size_t unit_end = at, end = at + 1;
+    while (unit_end > 0 && text[unit_end - 1] == ' ') --unit_end;
+    size_t begin = unit_end;
+    while (begin > 0 && letter(text[begin - 1])) --begin;
+    static constexpr std::string_view kUnits[] = {"m",     "cm",     "mm",   "km",     "in",     "ft",    "yd", "mi",
+                                                  "units", "inches", "feet", "meters", "metres", "miles", "s"};
+    const bool unit =
+        begin > 0 && text[begin - 1] == ' ' &&
+        std::find(std::begin(kUnits), std::end(kUnits), text.substr(begin, unit_end - begin)) != std::end(kUnits);
+    if (!unit) continue;
+    while (end < text.size() && (text[end] == ' ' || text[end] == '-')) ++end;
+    while (end < text.size() && digit(text[end])) ++end;
+    text.replace(at, end - at, end - at, ' ');
+  }
+  return text;
+}
+
+}  // namespace
+
+std::optional<Number> value_at(std::string_view text, Span at) {
+  std::optional<Number> value = value_of(text.substr(at.begin, at.end - at.begin));
+  if (!value) return {};
+  std::string_view after = text.substr(at.end);
+  if (after.starts_with('^')) return {};
+  const auto word_ends = [&](size_t n) { return n >= after.size() || !letter(after[n]); };
+  unsigned zeros = 0;
+  if ((after.starts_with('k') || after.starts_with('K')) && word_ends(1)) zeros = 3;
+  if (after.starts_with('M') && word_ends(1)) zeros = 6;
+  after.remove_prefix(std::min(after.find_first_not_of(' '), after.size()));
+  if (after.starts_with('^')) return {};
+  for (const auto &[word, n] :
+       {std::pair{std::string_view("thousand"), 3u}, {"million", 6u}, {"billion", 9u}, {"trillion", 12u}})
+    if (ends_with_word(after.substr(0, word.size()), word) && word_ends(word.size())) zeros = n;
+  *value *= boost::multiprecision::pow(boost::multiprecision::cpp_int(10), zeros);
+  return negated(text.substr(0, at.begin)) ? Number(-*value) : *value;
+}
+
 std::optional<Number> only_number(std::string_view text) {
-  const std::string all = plain(text);
+  const std::string all = without_unit_powers(plain(text));
   std::string_view rest = all;
   if (const size_t equals = rest.rfind('='); equals != std::string_view::npos) rest.remove_prefix(equals + 1);
   for (size_t i = 0; i < rest.size(); ++i)  // a root, a power, a constant: the value is another
     if (rest[i] == '^' || (rest[i] == '\\' && i + 1 < rest.size() && letter(rest[i + 1]))) return {};
   const std::vector<Span> found = numbers_in(rest);
   if (found.size() != 1) return {};
-  return value_of(rest.substr(found[0].begin, found[0].end - found[0].begin));
+  return value_at(rest, found[0]);
 }
 
 }  // namespace gcop::validator_math

@@ -26,7 +26,8 @@ struct Span {
 };
 std::vector<Span> numbers_in(std::string_view plain_text);
 
-std::optional<Number> value_of(std::string_view number);  // of one span
+// What the number at a span says with the words beside it: "1.5 million", "70k", "minus 3". Nothing for a power.
+std::optional<Number> value_at(std::string_view plain_text, Span at);
 
 // The value of a text that holds one number, units or not ("18 dollars", "x = 18"); nothing if it holds none or
 // several. Of an equation only what follows the last "=" counts.

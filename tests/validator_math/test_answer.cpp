@@ -71,6 +71,31 @@ TEST_CASE("one number, however it is dressed") {
   CHECK(value("123456789012345678901234567890") == "123456789012345678901234567890");
 }
 
+TEST_CASE("words and signs beside a number") {
+  CHECK(value("1.5 million") == "1500000");
+  CHECK(value("70k") == "70000");
+  CHECK(value("$70K a year") == "70000");
+  CHECK(value("2 Thousand") == "2000");
+  CHECK(value("18 km") == "18");
+  CHECK(value("18 millionaires") == "18");
+  CHECK(value("minus 3") == "-3");
+  CHECK(value("Negative 3") == "-3");
+  CHECK(value("- 3") == "-3");
+  CHECK(value("x = - 3") == "-3");
+  CHECK(value("18 cm^2") == "18");
+  CHECK(value("18 \\text{ cm}^{2}") == "18");
+  CHECK(value("18 x^2") == "none");
+  CHECK(value("18x^2") == "none");
+  CHECK(value("10^3") == "none");
+  CHECK(found("The answer is 10^3.") == "phrase: none");
+  CHECK(found("which gives 10 ^ 3 = 1000") == "last: 1000");
+  CHECK(found("The answer is 1.5 million dollars") == "phrase: 1500000");
+  CHECK(found("The answer is minus 3.") == "phrase: -3");
+  CHECK(found("16 - 7 is 9; 20 minus 3") == "last: 3");
+  CHECK(found("it is - 3") == "last: 3");  // a dash
+  CHECK(found("#### - 3") == "hash: -3");
+}
+
 TEST_CASE("what is no single number") {
   for (const std::string none : {"", "eighteen", "18 or 19", "3 apples and 5 pears", "x2", "1/0", "1,23", "12,34,567",
                                  "1/2/3 or 4", "10-12", "3 4/5 6", "\\frac", "1e999999"})
