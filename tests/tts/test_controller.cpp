@@ -77,6 +77,10 @@ TEST_CASE("what never ends, grows or hides is stopped") {
 }
 
 TEST_CASE("steps that are few and long are stopped, too") {
+#ifdef __SANITIZE_THREAD__
+  MESSAGE("skipped: TSan holds the timer's signals back while a thread stays in Lua");
+  return;
+#endif
   CHECK(has(failure(body("local t = {}\nfor i = 1, 100000 do t[i] = 'x' end\nwhile true do table.concat(t) end")),
             "more than 20 s of CPU time for one question; does it loop for ever?"));
 }
