@@ -24,7 +24,7 @@
 ---@field dev gcop.Task[]
 ---@field test gcop.Task[]
 
---- Loads task files: rows of ours ({"id", "family", "split", "prompt", "entry_point", "tests", ...}) and the rows of MBPP and GSM8K. A relative path is looked up from the working directory, then from the source tree. The literals of all tests are kept for gcop.strategy.leaks.
+--- Loads task files: rows of ours ({"id", "family", "split", "prompt", "entry_point", "tests", ...}) and the rows of MBPP, HumanEval and GSM8K. A row of ours may have "test", the text of a test file, instead of "tests". A relative path is looked up from the working directory, then from the source tree. The literals of all tests are kept for gcop.strategy.leaks.
 --- Raises with file:line of the row that is missing a field, is no JSON, or repeats an id.
 ---@param paths string[]
 ---@return gcop.Tasks tasks
