@@ -61,7 +61,7 @@ int new_validator(lua_State *L) {
   ModelPlugin model{kind, plugin_name(kind, host.registry()), nlohmann::json::object(), ""};
   if (o.has("cpu_ms")) model.config["cpu_ms"] = o.integer("cpu_ms", 0, 1, 3'600'000);
   if (o.has("wall_ms")) model.config["wall_ms"] = o.integer("wall_ms", 0, 1, 3'600'000);
-  if (o.has("mem_mb")) model.config["mem_bytes"] = o.integer("mem_mb", 0, 1, 1 << 20) << 20;
+  if (o.has("mem_mb")) model.config["mem_bytes"] = o.integer("mem_mb", 0, 32, 1 << 20) << 20;
   if (o.has("isolation")) model.config["isolation"] = o.str("isolation");
   if (o.has("config")) model.config.update(o.json("config"));
   if (model.config.value("isolation", nlohmann::json("jail")) == "process") {
@@ -159,7 +159,7 @@ const Module validator_module = {
         "when something else that the function reads changes"},
        {"cpu_ms", "integer?", "CPU time of a check"},
        {"wall_ms", "integer?", "wall time of a check"},
-       {"mem_mb", "integer?", "memory of a check"},
+       {"mem_mb", "integer?", "memory of a check, 32 or more"},
        {"isolation", "string?",
         "python: \"jail\" (default), or \"process\": no jail, only limits on time and memory; verdicts and the report "
         "say "

@@ -21,7 +21,7 @@ local Validator = {}
 ---@field version? string of a function: with its place and its file's text it says which verdicts of the store are its own; change it when something else that the function reads changes
 ---@field cpu_ms? integer CPU time of a check
 ---@field wall_ms? integer wall time of a check
----@field mem_mb? integer memory of a check
+---@field mem_mb? integer memory of a check, 32 or more
 ---@field isolation? string python: "jail" (default), or "process": no jail, only limits on time and memory; verdicts and the report say so
 ---@field max_in_flight? integer checks at the same time; default: CPU cores, 64 for a function
 ---@field timeout_ms? integer for the verdict; default 120000
