@@ -73,14 +73,14 @@ Parsed parse(int argc, char **argv) {
   app.add_option("ARGS", line.run.args, "handed to the recipe as gcop.args")->type_name("");
   app.add_option("--profile", profile, "quick (default), standard or full (for GPUs, which the engine cannot use yet)")
       ->type_name("NAME")
-      ->check(CLI::IsMember(std::vector<std::string>(std::begin(kProfiles), std::end(kProfiles))));
+      ->check(CLI::IsMember({"quick", "standard", "full"}));
   app.add_option("--set", sets, "overrides an option that the recipe declares; repeatable")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
   app.add_option("--out", line.out, "output folder; default runs/RECIPE-TIME-ID")->type_name("DIR");
   auto *seed = app.add_option("--seed", line.run.seed, "of every random draw; default 1")
                    ->type_name("N")
-                   ->check(CLI::Range(uint64_t{0}, kMaxSeed));
+                   ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 53));
   app.add_option("--resume", line.resume, "goes on with the run in DIR: nothing finished is done or paid again")
       ->type_name("DIR");
   app.add_flag("--accept-changes", line.accept_changes,

@@ -8,10 +8,6 @@
 
 namespace gcop::app {
 
-constexpr uint64_t kMaxSeed = uint64_t{1} << 53;  // what Lua's and JSON's numbers hold
-
-inline const std::string kProfiles[] = {"quick", "standard", "full"};
-
 struct CommandLine {
   lua::Settings run;
   std::string out, resume, emit_meta, emit_manual;

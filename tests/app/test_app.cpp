@@ -312,25 +312,13 @@ TEST_CASE("a run.db whose notes on the run were changed is named, with the note 
     sqlite3_close(db);
     return folder.run({"--resume", "run"});
   };
-  for (const char *seed : {"five", "", "-1", "5x", "99999999999999999999", "9007199254740993"}) {
+  for (const char *seed : {"five", "6"}) {
     const auto ended = resumed_with("seed", seed);
     CHECK(ended.code == 2);
-    CHECK_MESSAGE(holds(ended.text, "run/run.db: its meta row seed is '" + std::string(seed) +
-                                        "'; it must be a whole number from 0 to 2^53"),
-                  ended.text);
-    CHECK(holds(ended.text, "put it back, or start the run anew in another folder"));
+    CHECK_MESSAGE(holds(ended.text, "run/run.db: setting seed is not as it was written"), ended.text);
+    CHECK(holds(ended.text, "start a new run"));
   }
   CHECK(holds(resumed_with("seed", "5").text, "seed 5"));
-  for (const auto &[key, wrong, must, right] : {std::tuple{"args", "[1]", "a JSON list of texts", "[]"},
-                                                {"profile", "huge", "quick, standard or full", "quick"},
-                                                {"set", "{\"a\":1}", "a JSON object of texts", "{}"},
-                                                {"sources", "{\"r.lua\":1}", "a JSON object of texts", "{}"}}) {
-    const auto ended = resumed_with(key, wrong);
-    CHECK(ended.code == 2);
-    CHECK_MESSAGE(holds(ended.text, std::string("its meta row ") + key + " is '" + wrong + "'; it must be " + must),
-                  ended.text);
-    CHECK(resumed_with(key, right).code == 0);
-  }
 }
 
 TEST_CASE("the report of a resumed run says how often, and what the store answered; report.json does not") {
