@@ -93,7 +93,8 @@ for _, report in ipairs(reports) do
     print(("  acceptance: %d proposed, %d tested, %d kept (%s)"):format(a.proposed, a.tested, a.kept, table.concat(origins, ", ")))
   end
   if g then
-    local slope = g.reward_slope and ("%+.4f a step [%+.4f, %+.4f]"):format(g.reward_slope, g.reward_slope_ci95[1], g.reward_slope_ci95[2]) or "unknown"
+    local ci = g.reward_slope_ci95   -- none of two steps
+    local slope = not g.reward_slope and "unknown" or ("%+.4f a step"):format(g.reward_slope) .. (ci and (" [%+.4f, %+.4f]"):format(ci[1], ci[2]) or "")
     print(("  GRPO: reward slope %s, KL from SFT %s, greedy strategies changed %.0f %%"):format(slope, g.kl and ("%.4f"):format(g.kl) or "not measured", 100 * (g.changed_greedy or 0)))
   end
 end
