@@ -116,6 +116,10 @@ std::string make_nonce() {
   return out;
 }
 
+namespace {
+constexpr uint64_t kJudgeShareNs = 1'000'000'000;  // of CPU time; the tests of a task take far less by themselves
+}  // namespace
+
 Outcome read_outcome(const gcop_cell_result &judge, const gcop_cell_result &candidate, const std::string &nonce,
                      const Tests &tests, const Limits &limits) {
   Outcome outcome;
@@ -151,9 +155,12 @@ Outcome read_outcome(const gcop_cell_result &judge, const gcop_cell_result &cand
     verdict.feedback = cut(std::move(feedback), kFeedbackBytes);
     return outcome;
   }
-  if (judge.limits & GCOP_CELL_CPU) {  // only values that the candidate made can cost the judge that much
+  // Only values that the candidate made can cost the judge that much; of its wall time most may be the candidate's.
+  const bool worked = judge.cpu_ns > kJudgeShareNs;
+  if ((judge.limits & (GCOP_CELL_CPU | GCOP_CELL_MEMORY)) || ((judge.limits & GCOP_CELL_WALL) && worked)) {
     verdict.total = expected;
-    verdict.feedback = "comparing the returned values took too much CPU time";
+    verdict.feedback = judge.limits & GCOP_CELL_MEMORY ? "comparing the returned values took too much memory"
+                                                       : "comparing the returned values took too much CPU time";
     return outcome;
   }
   outcome.status = GCOP_UNAVAILABLE;

@@ -35,12 +35,16 @@ def show(value, limit=SHOWN):
     if type(value) in (list, tuple, str, bytes) and len(value) > 2 * limit:
         more = " ... (%d in all)" % len(value)
         value = value[:limit]
+    before = len(spoiled)
     try:
         text = repr(value)
     except ValueError:
         text = "a number with too many digits to show"
     except RecursionError:
         text = "a deeply nested value"
+    except BaseException:   # such as a Counter that sorts handles
+        text = "a %s that cannot be shown" % type(value).__name__
+    del spoiled[before:]
     text = text.encode("utf-8", "backslashreplace").decode()
     return (text if len(text) <= limit else text[:limit - 60] + " ... " + text[-50:]) + more
 
@@ -74,6 +78,7 @@ def talk(request):
         raise spoil(Lost("\x01"))
     except ValueError:
         raise spoil(Lost("sent an answer that is too large"))
+    heard.append(1)
     try:
         reply = Reader(answer, lookup).value()
         kind = reply[0]
@@ -103,6 +108,8 @@ def inquire(*request):   # before any test runs: nothing that the candidate rais
 
 def rebuild(names, text, args):
     """The candidate's exception as one of ours: its nearest standard base, so that `except ValueError` works."""
+    if type(text) is not str:
+        raise ValueError("no exception")
     name = str(names[0])[:80]
     if "Exception" not in names:
         return Left("%s: %s" % (name, text))
@@ -188,9 +195,15 @@ class Remote:
 
 
 def describe(error):
+    before = len(spoiled)
+    try:
+        text = str(error)
+    except BaseException:   # its arguments are the candidate's
+        text = ""
+    del spoiled[before:]
     if isinstance(error, (Left, Odd, Missing)):
-        return str(error)
-    return "%s: %s" % (type(error).__name__, str(error)[:400]) if str(error) else type(error).__name__
+        return text
+    return "%s: %s" % (type(error).__name__, text[:400]) if text else type(error).__name__
 
 
 COMPARE = {
@@ -247,10 +260,15 @@ PURE_MODULES = {name: __import__(name) for name in ("math", "cmath")}
 PURE_BUILTINS = frozenset(
     "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format frozenset hash hex int "
     "isinstance issubclass iter len list map max min next object oct ord pow range repr reversed round set slice sorted str sum tuple "
-    "type zip".split()) | {n for n, v in vars(builtins).items() if isinstance(v, type) and issubclass(v, Exception)}
+    "zip".split()) | {n for n, v in vars(builtins).items() if isinstance(v, type) and issubclass(v, Exception)}
 PURE_ATTRIBUTES = frozenset(
     name for kind in (str, bytes, bytearray, list, tuple, dict, set, frozenset, int, float, complex, range, *PURE_MODULES.values())
     for name in dir(kind) if not name.startswith("_"))
+
+
+def is_type_call(node):   # type(x); with three arguments it makes a class, which can have a finaliser
+    return (type(node) is _ast.Call and type(node.func) is _ast.Name and node.func.id == "type" and len(node.args) == 1
+            and type(node.args[0]) is not _ast.Starred and not node.keywords)
 
 
 def leaves_nothing(root):
@@ -262,6 +280,16 @@ def leaves_nothing(root):
             return False
         if kind is _ast.Constant:
             continue
+        if kind is _ast.Compare:   # type(x) may be compared and nothing else: `type(type(x))` could be called
+            both = [node.left, *node.comparators]
+            stack.extend(side.args[0] if is_type_call(side) else side for side in both)
+            continue
+        # Names that are bound without being Name nodes.
+        bound = node.name if kind in (_ast.FunctionDef, _ast.ExceptHandler) else node.arg if kind in (_ast.arg, _ast.keyword) else ""
+        if bound and bound.startswith("__"):
+            return False
+        if kind is _ast.alias and ((node.asname or "").startswith("_") or node.name.startswith("_")):
+            return False
         if kind is _ast.Name:
             if node.id.startswith("__") or (hasattr(builtins, node.id) and node.id not in PURE_BUILTINS):
                 return False
@@ -271,7 +299,7 @@ def leaves_nothing(root):
         if kind is _ast.Import and not all(alias.name in PURE_MODULES for alias in node.names):
             return False
         if kind is _ast.ImportFrom and (node.level or node.module not in PURE_MODULES):
-            return False
+            return False   # of names in these modules only those with an underscore do more than compute
         for field in node._fields:
             value = getattr(node, field, None)
             if type(value) is list:
@@ -431,7 +459,7 @@ def judge(form, entry, setup, tests):
                 remote_names.add(name)
         if entry and found.get(entry) is not True and not (form == "file" and entry in found):
             failures.append("the answer defines no function %s; it defines %s" % (
-                entry, ", ".join(str(d) for d in defined[:10]) or "none"))
+                entry, ", ".join(d for d in defined[:10] if type(d) is str) or "none"))
             return "ok", 0, total, failures
         if setup.strip():
             try:
@@ -484,6 +512,11 @@ def main():
             feedback += line[:700] + "\n"
     except Broken as error:
         kind, passed, total, feedback = "broken", 0, 0, str(error)
+    except BaseException:
+        if not heard:
+            raise
+        # Only what the candidate sent can have led here. It is the answer's fault, and not the machine's.
+        kind, passed, total, feedback = "lost", 0, len(tests), "the answer sent values that could not be judged"
     verdict = "gcop-verdict %s %s %d %d %d\n%s" % (nonce, kind, len(tests), passed, total, feedback)
     write_all(verdict.encode("utf-8", "backslashreplace"))
     if kind != "ok" or not pure:
@@ -503,9 +536,9 @@ def exchange(data):   # with the candidate
 
 
 def forget():
-    space.clear()
-    space.update({"__builtins__": builtins, "__name__": "tests"})
-    for trace in (calls, asked, spoiled, pure):
+    global space
+    space = {"__builtins__": builtins, "__name__": "tests"}   # a new one: what is left of a test sees the old one
+    for trace in (calls, asked, heard, spoiled, pure):
         del trace[:]
     remote_names.clear()
 
@@ -521,7 +554,8 @@ def rehearse():
     forget()
 
 
-space, calls, spoiled, remote_names = {}, [], [], set()
+calls, spoiled, remote_names = [], [], set()
+heard = []   # not empty once the candidate has answered
 asked = []   # one for each call of the candidate's code, in all tests
 pure = []    # not empty if the tests leave nothing behind
 forget()

@@ -123,3 +123,27 @@ TEST_CASE("crashes are told from limits, and no core file is written") {
   CHECK(end.cells[0].signal == SIGSEGV);
   CHECK(end.cells[0].limits == 0);
 }
+
+TEST_CASE("memory without a file cannot be shared, SIGCHLD stays as it is, and nobody watches folders") {
+  const auto end = run({jail::python(
+      "import ctypes, fcntl, mmap, os, signal\n"
+      "def refused(what):\n"
+      "    try: what()\n"
+      "    except OSError as error: return error.errno == 1\n"
+      "    return False\n"
+      "libc = ctypes.CDLL(None, use_errno=True)\n"
+      "libc.mmap.restype = ctypes.c_void_p\n"
+      "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]\n"
+      "at = libc.mmap(None, 4096, 3, mmap.MAP_SHARED | 2 | mmap.MAP_ANONYMOUS, -1, 0)\n"  // SHARED_VALIDATE
+      "print(refused(lambda: mmap.mmap(-1, 4096)), at in (None, 2 ** 64 - 1), os.path.exists('/dev/zero'),\n"
+      "      mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) is not None)\n"
+      "print(refused(lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)), signal.getsignal(signal.SIGCHLD) == "
+      "signal.SIG_DFL,\n"
+      "      signal.signal(signal.SIGUSR1, signal.SIG_IGN) is not None)\n"
+      "usr = os.open('/usr', os.O_RDONLY)\n"
+      "print(refused(lambda: fcntl.fcntl(usr, fcntl.F_NOTIFY, fcntl.DN_ACCESS)), fcntl.fcntl(usr, fcntl.F_GETFD) >= "
+      "0)\n")});
+  REQUIRE_MESSAGE(end.status == GCOP_OK, end.error);
+  CHECK_MESSAGE(end.cells[0].out == "True True False True\nTrue True True\nTrue True\n",
+                (end.cells[0].out + end.cells[0].err));
+}

@@ -93,6 +93,18 @@ TEST_CASE("a judge whose tests could leave something behind judges no other chec
            "def h():\n    yield 1\nassert list(h()) == [f(1)]",
            "try:\n    raise ValueError(1)\nexcept ValueError as e:\n    assert e.args == (f(1),)",
            "with open('/tmp/x', 'w') as file:\n    pass\nassert f(1) == 1",
+           "from math import __dict__ as d\nd['isclose'] = lambda *a: True\nassert f(1) == 1",
+           "from cmath import __setattr__ as s\nassert f(1) == 1",
+           "import math as __builtins__\nassert f(1) == 1",
+           "def __getattr__(x):\n    return x\nassert f(1) == 1",
+           "def g(__builtins__):\n    return 1\nassert f(1) == g(1)",
+           "assert type('X', (), {}) and f(1) == 1",
+           "t = type\nassert f(1) == 1",
+           "assert list(map(type, [1])) and f(1) == 1",
+           "t = type(int)\nassert f(1) == 1",
+           "assert (t := type(int)) != f(1)",
+           "assert type(int)('X', (), {}) != f(1)",
+           "assert type(*[1]) == f(int)",
        })
     CHECK_MESSAGE(!judges_again(test), test);
   nlohmann::json set_up = checker::task({"assert f(1) == 1"}, "f", "import os\nos.environ['x'] = 'y'");

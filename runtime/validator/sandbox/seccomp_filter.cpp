@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <memory>
 
 namespace gcop::sandbox {
@@ -126,6 +127,19 @@ Result<std::string> seccomp_program() {
     if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, request)) !=
         0)
       return failed("ioctl");
+  // Memory that is shared and has no file counts for nobody once it is unmapped but for a page.
+  constexpr uint64_t kSharedMemory = MAP_SHARED | MAP_ANONYMOUS;
+  if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(mmap), 1,
+                       SCMP_A3(SCMP_CMP_MASKED_EQ, kSharedMemory, kSharedMemory)) != 0)
+    return failed("mmap");
+  // With SIGCHLD ignored the CPU time of children that have ended counts for nobody.
+  if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(rt_sigaction), 2,
+                       SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, SIGCHLD), SCMP_A1(SCMP_CMP_NE, 0)) != 0)
+    return failed("rt_sigaction");
+  for (uint64_t command : {F_NOTIFY, F_SETLEASE})  // they see who opens files and folders of /usr
+    if (seccomp_rule_add(filter.get(), refuse, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, command)) !=
+        0)
+      return failed("fcntl");
   // Nobody gives itself less CPU time than we do: the kernel's SIGKILL at that limit would pass for the machine's.
   const scmp_arg_cmp cpu[] = {SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, RLIMIT_CPU),
                               SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, RLIMIT_CPU), SCMP_A2(SCMP_CMP_NE, 0)};

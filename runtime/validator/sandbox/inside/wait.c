@@ -181,6 +181,7 @@ static const char *fence_in(const gcop_order *order, const int *fds, const sigse
     if (!drop_capabilities()) return "capabilities";
   }
   sigprocmask(SIG_SETMASK, mask, NULL);
+  signal(SIGCHLD, SIG_DFL); /* or the CPU time of its children would be nobody's; the filter keeps it so */
   if (opening.fenced && !apply_filter()) return "seccomp";
   return NULL;
 }
