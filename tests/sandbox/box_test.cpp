@@ -32,12 +32,19 @@ std::vector<Line> processes() {
   return out;
 }
 
-// Processes below one of ours with this name.
+std::set<long> others;  // boxes of other files' tests, which live as long as this program
+
+void forget_others() {
+  others.clear();
+  for (const Line &line : processes()) others.insert(line.pid);
+}
+
+// Processes below one of ours with this name, begun in this test.
 std::vector<long> below_us(const std::string &name) {
   const auto all = processes();
   std::vector<long> out;
   for (const Line &line : all) {
-    if (line.name != name) continue;
+    if (line.name != name || others.contains(line.pid)) continue;
     long at = line.pid;
     for (bool up = true; up && at != getpid();) {
       up = false;
@@ -56,6 +63,7 @@ std::vector<long> below_us(const std::string &name) {
 }  // namespace
 
 TEST_CASE("cells of one program are copies of one process, each with a memory, a /tmp and numbers of its own") {
+  forget_others();
   const std::string code =
       "import os, sys\nprint(os.getpid(), os.listdir('/tmp'), hasattr(sys, 'mark'))\nsys.mark = 1\n"
       "open('/tmp/mark', 'w').close()";
@@ -68,6 +76,7 @@ TEST_CASE("cells of one program are copies of one process, each with a memory, a
 }
 
 TEST_CASE("where memory is short, the kernel ends cells before their host") {
+  forget_others();
   auto made = gcop::sandbox::Sandbox::make();
   jail::Call call((*made)->service(), {jail::python("import time; time.sleep(1); print('slept')")});
   size_t seen = 0;
@@ -85,6 +94,7 @@ TEST_CASE("where memory is short, the kernel ends cells before their host") {
 }
 
 TEST_CASE("at most so many boxes are kept") {
+  forget_others();
   auto made = gcop::sandbox::Sandbox::make();
   for (int i = 0; i < 12; ++i)
     CHECK(jail::Call((*made)->service(), {jail::program({"/usr/bin/test", std::to_string(i), "=", "3"})})
@@ -95,6 +105,7 @@ TEST_CASE("at most so many boxes are kept") {
 }
 
 TEST_CASE("a box that is killed is an error of its runs, and the next run has a new one") {
+  forget_others();
   auto made = gcop::sandbox::Sandbox::make();
   const auto *service = (*made)->service();
   REQUIRE(jail::Call(service, {jail::python("pass")}).wait().status == GCOP_OK);
@@ -115,6 +126,7 @@ TEST_CASE("a box that is killed is an error of its runs, and the next run has a 
 }
 
 TEST_CASE("a box that stops to take orders is ended by the deadline's run, not waited for") {
+  forget_others();
   auto made = gcop::sandbox::Sandbox::make();
   const auto *service = (*made)->service();
   REQUIRE(jail::Call(service, {jail::python("pass")}).wait().status == GCOP_OK);
